@@ -1,0 +1,1 @@
+"""The orchestra: which stage, when and where."""

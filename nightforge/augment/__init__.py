@@ -1,0 +1,1 @@
+"""Augmenters: one file a way to vary a record."""

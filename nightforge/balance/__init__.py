@@ -1,0 +1,1 @@
+"""Balancers: one file a way to choose which rows stay and which are copied."""

@@ -1,0 +1,1 @@
+"""Cleaning rules: one file a rule."""

@@ -1,0 +1,1 @@
+"""Sources: one file a format or scheme, each turning bytes into rows."""

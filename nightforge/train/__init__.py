@@ -1,0 +1,1 @@
+"""Model families: one file a family, each with `build`, `loss` and `sample`."""

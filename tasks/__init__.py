@@ -1,0 +1,1 @@
+"""The stages: one thin file each, which reads, calls the library, and writes."""

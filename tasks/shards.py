@@ -1,0 +1,143 @@
+"""Records on disk: folders of Parquet shards with one schema, read and written a batch at a time."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nightforge.errors import DataError
+from nightforge.records import Record, Reject
+
+ROWS_PER_SHARD = 100_000
+ROWS_PER_BATCH = 1_000
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        ("prompt", pa.string()),
+        ("response", pa.string()),
+        ("content", pa.binary()),
+        pa.field("media_type", pa.string(), nullable=False),
+        ("label", pa.string()),
+        pa.field("source", pa.string(), nullable=False),
+        ("language", pa.string()),
+        pa.field("meta", pa.string(), nullable=False),  # JSON
+    ]
+)
+REJECTS = pa.schema(
+    [("id", pa.string()), ("source", pa.string()), ("rule", pa.string()), ("reason", pa.string()), ("evidence", pa.string())]
+)
+
+
+class Shards:
+    """Writes rows of one schema to `folder/part-00000.parquet`, …; an empty folder still gets one empty shard.
+
+    Use as a context manager; memory holds one batch.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema = SCHEMA) -> None:
+        self.folder, self.schema, self.rows = folder, schema, 0
+        self._batch: list[dict[str, Any]] = []
+        self._writer: pq.ParquetWriter | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append one row."""
+        self._batch.append(row)
+        if len(self._batch) >= ROWS_PER_BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._writer is not None and self.rows and self.rows % ROWS_PER_SHARD == 0:
+            self._writer.close()
+            self._writer = None
+        if self._writer is None:
+            part = self.folder / f"part-{self.rows // ROWS_PER_SHARD:05d}.parquet"
+            self._writer = pq.ParquetWriter(part, self.schema, compression="zstd")
+        self._writer.write_table(pa.Table.from_pylist(self._batch, schema=self.schema))
+        self.rows += len(self._batch)
+        self._batch = []
+
+    def __enter__(self) -> "Shards":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None and (self._batch or self._writer is None):
+            self._flush()
+        if self._writer is not None:
+            self._writer.close()
+
+
+class RecordShards(Shards):
+    """Shards of records."""
+
+    def put(self, record: Record) -> None:
+        """Append one record."""
+        self.add({name: getattr(record, name) for name in SCHEMA.names if name != "meta"} | {"meta": _meta(record)})
+
+
+class RejectShards(Shards):
+    """Shards of rejected rows, each with the rule, the reason and the evidence."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, REJECTS)
+
+    def put(self, record: Record, rule: str, reject: Reject) -> None:
+        """Append one rejected row."""
+        self.add(
+            {
+                "id": record.id,
+                "source": record.source,
+                "rule": rule,
+                "reason": reject.reason,
+                "evidence": reject.evidence,
+            }
+        )
+
+
+def _meta(record: Record) -> str:
+    return json.dumps(record.meta, sort_keys=True, ensure_ascii=False)
+
+
+def parts(folder: Path) -> list[Path]:
+    """The shards of a folder, in order.
+
+    Raises:
+        DataError: the folder holds none.
+    """
+    found = sorted(folder.glob("*.parquet"))
+    if not found:
+        raise DataError(f"{folder}: expected Parquet shards (part-00000.parquet, …), found none.")
+    return found
+
+
+def rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """Every row of a folder of shards as a dict, one batch in memory at a time."""
+    for part in parts(folder):
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(ROWS_PER_BATCH):
+                yield from batch.to_pylist()
+
+
+def read(folder: Path) -> Iterator[Record]:
+    """Every record of a folder of shards, one batch in memory at a time."""
+    for row in rows(folder):
+        yield Record(**{**row, "meta": json.loads(row["meta"])})
+
+
+def write(folder: Path, records: Iterable[Record]) -> int:
+    """Write records as shards; returns how many."""
+    with RecordShards(folder) as shards:
+        for record in records:
+            shards.put(record)
+    return shards.rows
+
+
+def count(folder: Path) -> int:
+    """Rows in a folder of shards, from the Parquet footers alone."""
+    return sum(pq.ParquetFile(part).metadata.num_rows for part in parts(folder))

@@ -1,0 +1,216 @@
+"""The stage shell: bind paths and params to a stage's `run`, check its gates, and keep what it wrote only if whole.
+
+`run`'s signature is its wiring. A parameter annotated `Path` binds by name to a dep or an out of the stage in
+dvc.yaml (`work` is a folder that survives a crash, `plots` the stage's plots). Any other parameter is a key of
+params.yaml: `cfg` is the stage's own section. `run` returns its metrics, or `Measured` when some were taken with a clock.
+"""
+
+import hashlib
+import inspect
+import json
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from configparser import ConfigParser
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from nightforge.errors import ConfigError, GateClosed, NightforgeError, WiringError
+from nightforge.methods import explain
+from tasks import wiring
+from tasks.hashing import sha256_tree
+from tasks.wiring import Wiring
+
+CODE_ROOT = Path(__file__).resolve().parent.parent
+LAST = Path(".nightforge/last")
+SHELL = {"config.py", "errors.py", "methods.py", "__init__.py", "__main__.py", "stage.py", "wiring.py", "progress.py"}
+"""Code that runs a stage but cannot change what it makes: no stage lists it among its deps."""
+
+Metrics = Mapping[str, Any]
+
+
+class Measured(NamedTuple):
+    """Metrics of a stage, those that depend on the clock apart, so that all else is reproducible to the byte."""
+
+    metrics: Metrics
+    speed: Metrics
+
+
+def main(name: str) -> int:
+    """Run a stage in the working directory, which is the project folder; returns the exit code.
+
+    DVC turns every exit code into 255, so the outcome is also written to `.nightforge/last/<stage>.json`.
+    """
+    kind, message, code = "ok", "", 0
+    try:
+        execute(name)
+    except NightforgeError as e:
+        kind, message, code = type(e).__name__, str(e), e.exit_code
+        print(f"\n{name}: {kind}: {message}", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        kind, message, code = "Interrupted", "interrupted; run again to go on", 130
+        print(f"\n{name}: {message}", file=sys.stderr, flush=True)
+    except Exception as e:  # noqa: BLE001  the outcome must be on disk whatever happened
+        kind, message, code = "Crash", f"{type(e).__name__}: {e}", 70
+        traceback.print_exc()
+    LAST.mkdir(parents=True, exist_ok=True)
+    (LAST / f"{name}.json").write_text(json.dumps({"exit": code, "kind": kind, "message": message}) + "\n")
+    return code
+
+
+def execute(name: str) -> None:
+    """Run one stage of dvc.yaml; raises a `NightforgeError` where a person can mend the cause."""
+    wired = wiring.stage(name)
+    run = load(name)
+    arguments, finals = _bind(wired, run)
+    check_code(wired)
+    check_gates(wired)
+    returned = run(**arguments)
+    check_code(wired)
+    measured = returned if isinstance(returned, Measured) else Measured(returned or {}, {})
+    _keep(finals)
+    for path in wired.metrics:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = measured.speed if path.name.endswith(".speed.json") else measured.metrics
+        path.write_text(json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load(name: str) -> Callable[..., Metrics | Measured | None]:
+    """The `run` function of a stage; `gate@clean` is run by tasks/gate.py."""
+    run: Callable[..., Metrics | Measured | None] = import_module(f"tasks.{name.partition('@')[0]}").run
+    return run
+
+
+def _bind(wired: Wiring, run: Callable[..., Any]) -> tuple[dict[str, Any], dict[Path, Path]]:
+    """The arguments of `run`, and for each thing it writes the work path → the final path."""
+    values = wiring.read_yaml(Path("params.yaml"))
+    made = {*wired.outs, *wired.plots}
+    arguments: dict[str, Any] = {}
+    finals: dict[Path, Path] = {}
+    for name, parameter in inspect.signature(run).parameters.items():
+        if parameter.annotation is Wiring:
+            arguments[name] = wired
+        elif name == "deps":
+            arguments[name] = {k: p for k, p in wired.paths.items() if p not in made}
+        elif name == "work":
+            arguments[name] = work_folder(wired, values)
+        elif parameter.annotation is not Path:
+            arguments[name] = _value(wired, values, name, parameter.annotation)
+        else:
+            final = bound(wired, name)
+            arguments[name] = final
+            if final in made:
+                partial = final.with_name(f".{final.name}.partial")
+                _remove(partial)
+                partial.parent.mkdir(parents=True, exist_ok=True)
+                arguments[name], finals[partial] = partial, final
+    return arguments, finals
+
+
+def bound(wired: Wiring, name: str) -> Path:
+    """The path that dvc.yaml gives to a stage's argument.
+
+    Raises:
+        WiringError: it gives none.
+    """
+    if name not in wired.paths:
+        raise WiringError(
+            f"tasks/{wired.name}.py: run() takes {name!r}, and dvc.yaml gives the stage no dep or out of that name; "
+            f"it gives {', '.join(sorted(wired.paths))}."
+        )
+    return wired.paths[name]
+
+
+def _value(wired: Wiring, values: dict[str, Any], name: str, annotation: Any) -> Any:
+    section = wired.name.partition("@")[0] if name == "cfg" else name
+    if section not in wired.params:
+        raise WiringError(f"dvc.yaml: stage {wired.name} reads {section!r} of params.yaml, and must list it in params.")
+    if section not in values:
+        raise ConfigError(f"params.yaml has no section {section!r}, which stage {wired.name} reads.")
+    try:
+        return TypeAdapter(annotation).validate_python(values[section])
+    except ValidationError as e:
+        raise ConfigError(f"params.yaml: {section}: {explain(e)}") from None
+
+
+def check_code(wired: Wiring) -> None:
+    """Every file of ours that is loaded must be a dep of the stage, or DVC would miss a change in it.
+
+    Raises:
+        WiringError: one is not; the message says which line to add.
+    """
+    listed = {p.resolve() for p in wired.code}
+    for module in list(sys.modules.values()):
+        file = Path(getattr(module, "__file__", None) or "/")
+        if file.name in SHELL or file.parts[:-1] == () or not file.is_relative_to(CODE_ROOT):
+            continue
+        inside = file.relative_to(CODE_ROOT)
+        if inside.parts[0] in {"nightforge", "tasks"} and file.resolve() not in listed:
+            raise WiringError(f"dvc.yaml: stage {wired.name} uses {inside}; add it to the stage's deps:\n  - {inside}")
+
+
+def check_gates(wired: Wiring) -> None:
+    """Each gate that the stage depends on must be open, for the very artifact that lies there now.
+
+    Raises:
+        GateClosed: a verdict is missing, not open, or of another artifact.
+    """
+    for path in wired.gates:
+        name = path.stem
+        if not path.exists():
+            raise GateClosed(f"gate@{name} is not open: {path} does not exist. Run: dvc repro gate@{name}")
+        verdict = json.loads(path.read_text(encoding="utf-8"))
+        artifact = Path(verdict["artifact"])
+        if verdict["verdict"] != "open" or verdict["evaluated"] < 1:
+            raise GateClosed(f"gate@{name} is {verdict['verdict']} with {verdict['evaluated']} expectations evaluated.")
+        if (now := sha256_tree(artifact)) != verdict["artifact_sha256"]:
+            raise GateClosed(
+                f"gate@{name} was opened for another {artifact}: it recorded sha256 {verdict['artifact_sha256'][:12]}, "
+                f"and {now[:12]} lies there. Run: dvc repro gate@{name}"
+            )
+
+
+def _keep(finals: dict[Path, Path]) -> None:
+    """Rename what was written to its final name, now that it is whole."""
+    for partial, final in finals.items():
+        if not partial.exists():
+            raise WiringError(f"the stage ended without writing {final}")
+        _remove(final)
+        partial.rename(final)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def work_folder(wired: Wiring, values: dict[str, Any]) -> Path:
+    """A folder beside the DVC cache, keyed by the stage's inputs, params and code.
+
+    It is no DVC output (DVC deletes those before it runs a command), so a stage that was killed finds its state again,
+    also from another worktree.
+    """
+    h = hashlib.sha256(json.dumps([wired.name, {p: values.get(p) for p in wired.params}], sort_keys=True).encode())
+    for dep in wired.deps:
+        h.update(f"{dep.as_posix()} {sha256_tree(dep)}\n".encode())
+    folder = cache_dir() / ".." / "work" / f"{wired.name}-{h.hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.resolve()
+
+
+def cache_dir() -> Path:
+    """The DVC cache of the project in the working directory: .dvc/config.local over .dvc/config over .dvc/cache."""
+    root = next((p for p in [Path.cwd(), *Path.cwd().parents] if (p / ".dvc").is_dir()), Path.cwd())
+    found = ".dvc/cache"
+    for name in ("config", "config.local"):
+        parser = ConfigParser()
+        parser.read(root / ".dvc" / name)
+        relative = parser.get("cache", "dir", fallback=None)
+        found = str(Path(".dvc") / relative) if relative else found
+    return root / found
