@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,7 +30,13 @@ SCHEMA = pa.schema(
     ]
 )
 REJECTS = pa.schema(
-    [("id", pa.string()), ("source", pa.string()), ("rule", pa.string()), ("reason", pa.string()), ("evidence", pa.string())]
+    [
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("rule", pa.string()),
+        ("reason", pa.string()),
+        ("evidence", pa.string()),
+    ]
 )
 
 
@@ -63,7 +69,7 @@ class Shards:
         self.rows += len(self._batch)
         self._batch = []
 
-    def __enter__(self) -> "Shards":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

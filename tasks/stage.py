@@ -2,7 +2,7 @@
 
 `run`'s signature is its wiring. A parameter annotated `Path` binds by name to a dep or an out of the stage in
 dvc.yaml (`work` is a folder that survives a crash, `plots` the stage's plots). Any other parameter is a key of
-params.yaml: `cfg` is the stage's own section. `run` returns its metrics, or `Measured` when some were taken with a clock.
+params.yaml: `cfg` is the stage's own section. `run` returns its metrics, or `Measured` when a clock took some of them.
 """
 
 import hashlib

@@ -44,7 +44,7 @@ class Wiring:
         """
         data = [p for p in self.deps if p.suffix not in {".py", ".lock"} and not self._is_gate(p)]
         bound = {bound_name(p): p for p in [*data, *self.outs]}
-        return bound | {"plots": p for p in self.plots}
+        return bound | ({"plots": self.plots[0]} if self.plots else {})
 
     @staticmethod
     def _is_gate(path: Path) -> bool:
