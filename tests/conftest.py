@@ -10,3 +10,7 @@ for name, value in {
     "TOKENIZERS_PARALLELISM": "false",
 }.items():
     os.environ.setdefault(name, value)
+
+for who in ("AUTHOR", "COMMITTER"):  # a bare machine has no git identity
+    os.environ.setdefault(f"GIT_{who}_NAME", "tests")
+    os.environ.setdefault(f"GIT_{who}_EMAIL", "tests@localhost")

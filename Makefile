@@ -1,0 +1,53 @@
+# Every target sets up .venv by itself; when all is current that takes no time.
+#   make run [PROJECT=folder]     raw data → accepted small model, or the reason why not
+#   make test · lint · ui · bench · setup · lock
+# A GPU machine chooses its build of torch by one variable, at set-up (docs/gpu.md):
+#   make setup TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cu130"
+SHELL := /bin/bash
+PYTHON ?= python3
+PROJECT ?= .
+PORT ?= 4200
+TORCH ?=
+READY := .venv/.ready
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DVC_NO_ANALYTICS := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test lint ui bench setup lock
+.DEFAULT_GOAL := run
+
+run: setup
+	@nightforge run --project $(PROJECT)
+
+test: setup
+	@pytest
+
+lint: setup
+	@ruff check . && ruff format --check . && mypy && lint-imports
+
+ui: setup
+	@nightforge ui --port $(PORT)
+
+bench: setup
+	@python -m bench.run
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 15) else f"Nightforge needs Python 3.11 to 3.14, and $(PYTHON) is {v.major}.{v.minor}. Name another: make setup PYTHON=python3.11")'
+	@echo "Setting up .venv (once; some minutes, mostly downloads) …"
+	@$(PYTHON) -m venv .venv
+	@$(if $(TORCH),.venv/bin/pip install -q $(TORCH))
+	@.venv/bin/pip install -q -r requirements.lock
+	@.venv/bin/pip install -q --no-deps -e .
+	@touch $@
+
+# Resolve pyproject.toml anew and pin what comes out. Read the difference before you commit it.
+lock:
+	@$(PYTHON) -m venv .venv/lock
+	@.venv/lock/bin/pip install -q -U pip
+	@.venv/lock/bin/pip install -q --dry-run --ignore-installed --report .venv/lock.json "torch==2.13.0" -e ".[dev]"
+	@$(PYTHON) .ci/lock.py < .venv/lock.json > requirements.lock
+	@rm -rf .venv/lock .venv/lock.json

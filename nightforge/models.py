@@ -1,0 +1,133 @@
+"""A model is a folder: `model.json` says what it is and how to load it, safetensors hold the weights.
+
+Nothing is ever downloaded and no code from a model folder is ever run (`local_files_only`, `trust_remote_code` off).
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nightforge.errors import AssetMissing, DataError
+from nightforge.scoring import Ids, LogitsFn
+
+if TYPE_CHECKING:
+    import torch
+
+CARD = "model.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory, in evaluation mode, with its tokenizer and its card (model.json)."""
+
+    model: Any
+    tokenizer: Any
+    card: dict[str, Any]
+
+    @property
+    def context(self) -> int:
+        """Longest input in tokens."""
+        return int(self.card["context_length"])
+
+
+def card(folder: Path) -> dict[str, Any]:
+    """What model.json says.
+
+    Raises:
+        AssetMissing: the folder has none.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        raise AssetMissing(f"{folder}: expected a model folder with {CARD}, found none. Run: dvc repro train")
+    read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return read
+
+
+def save(folder: Path, model: Any, tokenizer: Any, facts: dict[str, Any]) -> None:
+    """Write a transformers model as a model folder: fp32 safetensors, tokenizer and card.
+
+    Args:
+        folder: made if it is not there.
+        model: a transformers causal LM.
+        tokenizer: a transformers fast tokenizer.
+        facts: what else the card says, such as the family and the chosen precision.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.float().save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+    content = {
+        "loader": "transformers",
+        "dtype": "float32",
+        "tokenizer_sha256": _sha256(folder / "tokenizer.json"),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "context_length": context_length(model),
+        **facts,
+    }
+    (folder / CARD).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load(folder: Path, device: str = "cpu") -> Loaded:
+    """Load a model folder written by `save`.
+
+    Raises:
+        AssetMissing: no model.json, or no safetensors.
+        DataError: the loader is not ours, or tokenizer.json is not the one that the model was trained with.
+    """
+    facts = card(folder)
+    if facts["loader"] != "transformers":
+        raise DataError(f"{folder}/{CARD}: expected loader 'transformers', got {facts['loader']!r}.")
+    if (now := _sha256(folder / "tokenizer.json")) != facts["tokenizer_sha256"]:
+        raise DataError(
+            f"{folder}/tokenizer.json: expected sha256 {facts['tokenizer_sha256'][:12]} as {CARD} says, got {now[:12]}. "
+            "Bring the folder back with: dvc checkout"
+        )
+    model, tokenizer = read_transformers(folder)
+    return Loaded(model.to(device).eval(), tokenizer, facts)
+
+
+def read_transformers(folder: Path) -> tuple[Any, Any]:
+    """The causal LM and the tokenizer of any local Hugging Face folder, in fp32.
+
+    Raises:
+        AssetMissing: the folder is not there or holds no safetensors (pickled weights could run code).
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if not list(folder.glob("*.safetensors")):
+        raise AssetMissing(
+            f"{folder}: expected a Hugging Face folder with *.safetensors, found none. "
+            "Convert pickled weights first: model.save_pretrained(folder, safe_serialization=True)"
+        )
+    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
+    model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **safe)
+    return model, tokenizer
+
+
+def context_length(model: Any) -> int:
+    """Longest input in tokens that a transformers model was made for."""
+    return int(model.config.max_position_embeddings)
+
+
+def logits_fn(model: Any) -> LogitsFn:
+    """A transformers causal LM as `nightforge.scoring.document_nats` wants it."""
+    import torch
+
+    @torch.inference_mode()
+    def logits(input_ids: Ids, attention_mask: Ids) -> "torch.Tensor":
+        # Right padding cannot reach a real token through a causal mask, so the mask itself is not needed: without
+        # it the attention takes its fast causal path.
+        ids = torch.from_numpy(np.ascontiguousarray(input_ids)).to(model.device)
+        out: torch.Tensor = model(input_ids=ids, use_cache=False).logits
+        return out
+
+    return logits
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
