@@ -99,7 +99,7 @@ def _bind(wired: Wiring, run: Callable[..., Any]) -> tuple[dict[str, Any], dict[
         elif name == "work":
             arguments[name] = work_folder(wired, values)
         elif parameter.annotation is not Path:
-            arguments[name] = _value(wired, values, name, parameter.annotation)
+            arguments[name] = value(wired, values, name, parameter.annotation)
         else:
             final = bound(wired, name)
             arguments[name] = final
@@ -125,7 +125,13 @@ def bound(wired: Wiring, name: str) -> Path:
     return wired.paths[name]
 
 
-def _value(wired: Wiring, values: dict[str, Any], name: str, annotation: Any) -> Any:
+def value(wired: Wiring, values: dict[str, Any], name: str, annotation: Any) -> Any:
+    """What params.yaml gives to an argument of a stage, checked against its type.
+
+    Raises:
+        WiringError: dvc.yaml does not list the section for this stage.
+        ConfigError: params.yaml lacks the section, or it does not fit the type.
+    """
     section = wired.name.partition("@")[0] if name == "cfg" else name
     if section not in wired.params:
         raise WiringError(f"dvc.yaml: stage {wired.name} reads {section!r} of params.yaml, and must list it in params.")

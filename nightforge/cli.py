@@ -1,0 +1,146 @@
+"""The command line: `nightforge run`, `doctor`, `generate`, `diff`, `snapshot`, `methods`, `ui`.
+
+The one file of the library that opens doors onto `tasks` and `flows`; each opens only when its command is called.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from nightforge.errors import NightforgeError
+
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DVC_NO_ANALYTICS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Nothing phones home, and no hub is asked, unless the environment says otherwise."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse the command line, run the command, and return the exit code (see nightforge/errors.py)."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    args = parser().parse_args(argv)
+    if args.command != "methods":
+        _enter(Path(args.project))
+    try:
+        return int(args.run(args))
+    except NightforgeError as e:
+        print(f"nightforge {args.command}: {e}", file=sys.stderr)
+        return e.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _enter(project: Path) -> None:
+    """Work in the project folder, with the code of this checkout and the tools of this environment."""
+    if not (project / "dvc.yaml").exists():
+        sys.exit(f"{project}: not a project folder: it has no dvc.yaml. Name one with --project.")
+    code = str(Path(__file__).resolve().parent.parent)
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    if code not in sys.path:
+        sys.path.insert(0, code)
+    os.chdir(project)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line, described."""
+    top = argparse.ArgumentParser(prog="nightforge", description=sys.modules["nightforge"].__doc__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, help_: str, run: object) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help_, description=help_)
+        sub.add_argument("--project", default=".", metavar="FOLDER", help="project folder (default: this one)")
+        sub.set_defaults(run=run)
+        return sub
+
+    run = command("run", "Run the pipeline to its verdict; exit 0 when the contract is MET, 3 when NOT MET.", _run)
+    run.add_argument("--dry", action="store_true", help="only say what would rerun, why, and how long it would take")
+    command("doctor", "Check machine, versions, data, params and one batch through the whole chain.", _doctor)
+    gen = command("generate", "Try the accepted model.", _generate)
+    gen.add_argument("--label", help="condition on this label")
+    gen.add_argument("--prompt", default="", help="text to go on from")
+    gen.add_argument("-n", type=int, default=3, metavar="N", help="how many samples (default 3)")
+    gen.add_argument("--max-new-tokens", type=int, default=60, metavar="N")
+    gen.add_argument("--temperature", type=float, default=0.8, metavar="T", help="0 is greedy (default 0.8)")
+    gen.add_argument("--seed", type=int, default=0, metavar="N")
+    gen.add_argument("--model", choices=("compressed", "dense"), default="compressed")
+    gen.add_argument("--refused-too", action="store_true", help="also when the verdict is NOT MET")
+    diff = command("diff", "Compare two runs: data, params, metrics, verdict.", _diff)
+    diff.add_argument("old", help="a git revision such as runs/<id>, or `workspace`")
+    diff.add_argument("new", help="the same", nargs="?", default="workspace")
+    command("snapshot", "Record what the sources hold now in data/source.json.", _snapshot)
+    methods = command("methods", "List every method, with what each of its values means.", _methods)
+    methods.add_argument("stage", nargs="?", help="only this stage's")
+    ui = command("ui", "Start the Prefect UI with work pools, deployments and a worker.", _ui)
+    ui.add_argument("--port", type=int, default=4200)
+    return top
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.dry:
+        from flows.dry import main as dry
+
+        return dry(Path.cwd())
+    from flows.run import main as run
+
+    return run(Path.cwd())
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from tasks.doctor import main as doctor
+
+    return doctor(Path.cwd())
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from tasks.generate import generate
+
+    samples = generate(
+        Path.cwd(),
+        label=args.label,
+        prompt=args.prompt,
+        n=args.n,
+        max_new_tokens=args.max_new_tokens,
+        temperature=args.temperature,
+        seed=args.seed,
+        model=args.model,
+        refused_too=args.refused_too,
+    )
+    print("\n".join(samples))
+    return 0
+
+
+def _diff(args: argparse.Namespace) -> int:
+    from flows.compare import main as compare
+
+    return compare(Path.cwd(), args.old, args.new)
+
+
+def _snapshot(args: argparse.Namespace) -> int:
+    from tasks.snapshot import write
+
+    changed = write(Path.cwd())
+    print("data/source.json: " + ("the source has changed; recorded" if changed else "unchanged"))
+    return 0
+
+
+def _methods(args: argparse.Namespace) -> int:
+    from nightforge import catalogue
+
+    print(catalogue.describe(args.stage))
+    return 0
+
+
+def _ui(args: argparse.Namespace) -> int:
+    from flows.ui import main as ui
+
+    return ui(Path.cwd(), args.port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

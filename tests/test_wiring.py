@@ -1,0 +1,130 @@
+"""dvc.yaml, params.yaml and the code agree, and our reading of dvc.yaml is DVC's."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+from nightforge import methods
+from tasks import stage, wiring
+
+ROOT = Path(__file__).parent.parent
+STAGES = wiring.stages(ROOT)
+VALUES = wiring.read_yaml(ROOT / "params.yaml")
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_signature_params_and_paths_agree(name: str) -> None:
+    wired, run = STAGES[name], stage.load(name)
+    read: set[str] = set()
+    for parameter, spec in inspect.signature(run).parameters.items():
+        if parameter in {"deps", "work"} or spec.annotation is wiring.Wiring:
+            continue
+        if spec.annotation is Path:
+            stage.bound(wired, parameter)
+        else:
+            section = name.partition("@")[0] if parameter == "cfg" else parameter
+            stage.value(wired, VALUES, parameter, spec.annotation)
+            read.add(section)
+    assert read == set(wired.params), f"{name}: dvc.yaml lists params {wired.params}, run() reads {sorted(read)}"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_output_is_bound_or_written_by_the_shell(name: str) -> None:
+    wired = STAGES[name]
+    taken = set(inspect.signature(stage.load(name)).parameters)
+    if name.startswith("gate@"):
+        return
+    loose = [p for p in wired.outs if wiring.bound_name(p) not in taken]
+    assert not loose, f"{name}: run() takes no argument for {loose}"
+
+
+def imported(file: Path) -> set[Path]:
+    """Files of ours that a file imports, wherever in it the import stands."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+        for name in names:
+            path = ROOT / (name.replace(".", "/") + ".py")
+            if name.split(".")[0] in {"nightforge", "tasks"} and path.exists():
+                found.add(path.relative_to(ROOT))
+    return found
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_depends_on_all_the_code_that_it_uses(name: str) -> None:
+    wired = STAGES[name]
+    todo = {Path(f"tasks/{name.partition('@')[0]}.py")}
+    for section in wired.params:
+        todo |= {Path("nightforge", *chosen) for chosen in chosen_methods(name, section)}
+    used: set[Path] = set()
+    while todo:
+        file = todo.pop()
+        if file in used or file.name in stage.SHELL:
+            continue
+        used.add(file)
+        todo |= imported(ROOT / file)
+    missing = sorted(str(p) for p in used - wired.code)
+    stale = sorted(str(p) for p in wired.code - used if not (ROOT / p).exists())
+    assert not missing, f"{name}: add to its deps in dvc.yaml:\n" + "\n".join(f"      - {p}" for p in missing)
+    assert not stale, f"{name}: dvc.yaml names files that do not exist: {stale}"
+
+
+def chosen_methods(name: str, section: str) -> list[tuple[str, str]]:
+    """(stage folder, file) of each method that a section of params.yaml chooses."""
+    run = stage.load(name)
+    found: list[tuple[str, str]] = []
+
+    def walk(value: object) -> None:
+        if isinstance(value, methods.Method):
+            found.append((value.stage, f"{value.name}.py"))
+        elif isinstance(value, dict):
+            for v in value.values():
+                walk(v)
+        elif isinstance(value, list | tuple):
+            for v in value:
+                walk(v)
+        elif hasattr(type(value), "model_fields"):
+            for field in type(value).model_fields:
+                walk(getattr(value, field))
+
+    for parameter, spec in inspect.signature(run).parameters.items():
+        if parameter in {"deps", "work"} or spec.annotation in {Path, wiring.Wiring}:
+            continue
+        if (name.partition("@")[0] if parameter == "cfg" else parameter) == section:
+            walk(stage.value(STAGES[name], VALUES, parameter, spec.annotation))
+    return found
+
+
+def test_our_reading_of_the_graph_is_dvcs() -> None:
+    from dvc.repo import Repo
+
+    with Repo(str(ROOT)) as repo:
+        theirs = {
+            s.addressing: (
+                {str(Path(d.def_path)) for d in s.deps if not d.is_in_repo or d.protocol == "local" and d.def_path},
+                {str(Path(o.def_path)) for o in s.outs},
+            )
+            for s in repo.index.stages
+        }
+    for name, wired in STAGES.items():
+        deps, outs = theirs[name]
+        assert {str(p) for p in wired.deps} == {d for d in deps if d != "params.yaml"}
+        assert {str(p) for p in (*wired.outs, *wired.metrics, *wired.plots)} == outs
+    assert set(theirs) == set(STAGES)
+
+
+def test_paths_of_artifacts_stand_in_no_other_file() -> None:
+    """One home a fact: the code names no path that dvc.yaml wires as an output."""
+    outs = {str(p) for w in STAGES.values() for p in (*w.outs, *w.metrics, *w.plots)}
+    offenders = []
+    for file in [*ROOT.glob("nightforge/**/*.py"), *ROOT.glob("tasks/*.py"), *ROOT.glob("flows/*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and node.value in outs:
+                offenders.append(f"{file.relative_to(ROOT)}:{node.lineno}: {node.value}")
+    assert not offenders, "paths of artifacts belong to dvc.yaml:\n" + "\n".join(offenders)
