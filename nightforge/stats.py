@@ -71,9 +71,7 @@ def loss_share(new: ArrayLike, old: ArrayLike, boot: Bootstrap, seed: int) -> In
     return _interval([new, old], lambda s: s[..., 0] / s[..., 1] - 1, boot, seed)
 
 
-def _interval(
-    columns: Sequence[ArrayLike], statistic: Callable[[Floats], Any], boot: Bootstrap, seed: int
-) -> Interval:
+def _interval(columns: Sequence[ArrayLike], statistic: Callable[[Floats], Any], boot: Bootstrap, seed: int) -> Interval:
     """The statistic of the column sums (columns last), on the documents as they are and on each resample."""
     table = np.column_stack([np.asarray(c, dtype=np.float64) for c in columns])  # (documents, columns)
     if not len(table) or table[:, -1].sum() <= 0:

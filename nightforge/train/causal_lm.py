@@ -86,7 +86,5 @@ def loss(model: Any, batch: "torch.Tensor", pad: int) -> "tuple[torch.Tensor, in
 
     targets = batch[:, 1:]
     logits = model(input_ids=batch[:, :-1].clamp_min(0), use_cache=False).logits  # (rows, seq - 1, vocab)
-    nats = functional.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=pad, reduction="sum"
-    )
+    nats = functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=pad, reduction="sum")
     return nats, int((targets != pad).sum())
