@@ -107,7 +107,7 @@ def test_our_reading_of_the_graph_is_dvcs() -> None:
     with Repo(str(ROOT)) as repo:
         theirs = {
             s.addressing: (
-                {str(Path(d.def_path)) for d in s.deps if not d.is_in_repo or d.protocol == "local" and d.def_path},
+                {str(Path(d.def_path)) for d in s.deps if not d.is_in_repo or (d.protocol == "local" and d.def_path)},
                 {str(Path(o.def_path)) for o in s.outs},
             )
             for s in repo.index.stages
