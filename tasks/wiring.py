@@ -58,7 +58,7 @@ class Wiring:
 
 def bound_name(path: Path) -> str:
     """`metrics/compress.speed.json` → `compress_speed`."""
-    return path.name.removesuffix(".json").removesuffix(".html").removesuffix(".yaml").replace(".", "_")
+    return path.stem.replace(".", "_")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def stages(project: Path = Path()) -> dict[str, Wiring]:
             found[name] = _wiring(name, body, values, {})
             continue
         for key, item in body["foreach"].items():
-            scope = {"key": key, **{f"item.{k}": v for k, v in item.items()}}
+            scope = {"key": key, **{f"item.{k}": _resolve(str(v), values, {}) for k, v in item.items()}}
             found[f"{name}@{key}"] = _wiring(f"{name}@{key}", body["do"], values, scope)
     return found
 
