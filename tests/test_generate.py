@@ -69,7 +69,7 @@ def test_the_class_changes_the_text(project: Path) -> None:
 def test_a_refused_model_must_be_asked_for(project: Path) -> None:
     judge(project, "NOT MET")
     try:
-        with pytest.raises(ContractNotMet, match="size_share 0.3 > 0.25.*--refused-too"):
+        with pytest.raises(ContractNotMet, match=r"size_share 0.3 > 0.25.*--refused-too"):
             generate(project, **HOW, seed=0)
         assert generate(project, **HOW, seed=0, refused_too=True) == generate(project, **HOW, seed=0, refused_too=True)
         assert generate(project, **HOW, seed=0, model="dense")
@@ -81,7 +81,7 @@ def test_a_refused_model_must_be_asked_for(project: Path) -> None:
 
 
 def test_an_unknown_class_names_the_nearest(project: Path) -> None:
-    with pytest.raises(ConfigError, match="no class 'plnt'. Did you mean 'plant'.*animal, plant"):
+    with pytest.raises(ConfigError, match=r"no class 'plnt'. Did you mean 'plant'.*animal, plant"):
         generate(project, **HOW | {"label": "plnt"}, seed=0)
 
 

@@ -1,0 +1,195 @@
+"""One batch through the whole chain: a few records go through the real stages, in a folder of their own.
+
+The stages are those of dvc.yaml with the values of params.yaml, made small where a value is only a length of work. They
+run one after another in one process, so that heavy imports are paid once.
+"""
+
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from nightforge.errors import NightforgeError
+from nightforge.records import Record, content_id
+from tasks import shards, sources, stage, wiring
+from tasks.doctor_check import Check
+from tasks.doctor_source import cached, config, peek
+
+CHAIN = ("clean", "split", "balance", "augment", "train", "evaluate")
+WORDS = """small large green bright river stone animal plant tree bird wing leaf water hand slow quick old young round flat
+northern common wild edible having with from near under over found used made of the a and or""".split()  # noqa: SIM905
+RECORDS, LOOKED_AT = 400, 20_000
+TIMEOUT_S = 300
+SAID = Path("said.json")
+SMALL: dict[str, dict[str, Any]] = {}
+"""Values that only say how long a stage works, and what they are here; all others stay as the project has them."""
+
+
+class Rehearsal(NamedTuple):
+    """A running rehearsal: its process, its folder, and where the records came from."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    rows: str
+
+
+def start(project: Path, folder: Path) -> Rehearsal:
+    """Lay out a project folder and set the stages going there; `finish` tells how it went."""
+    stages = wiring.stages(project)
+    _graph(project, folder)
+    values = wiring.read_yaml(project / "params.yaml")
+    for section, small in SMALL.items():
+        if isinstance(values.get(section), dict):
+            values[section] |= {k: v for k, v in small.items() if k in values[section]}
+    (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    for room in ("nightforge", "tasks"):
+        (folder / room).symlink_to(stage.CODE_ROOT / room)
+    _bring(project, folder, stages)
+    rows, found = _records(project, stages)
+    shards.write(folder / stages["clean"].paths["raw"], found)
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(stage.CODE_ROOT),
+        "NIGHTFORGE_HOME": str(sources.home_folder(project)),
+        "HF_HUB_OFFLINE": "1",
+    }
+    with (folder / "log").open("wb") as log:
+        command = [sys.executable, "-m", "tasks.doctor_chain"]
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
+    return Rehearsal(process, folder, rows)
+
+
+def finish(run: Rehearsal) -> tuple[list[Check], int, int]:
+    """A check for each stage, the parameters of the model, and the peak memory in bytes; 0 where it did not get so far."""
+    try:
+        code = run.process.wait(TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        run.process.kill()
+        code = run.process.wait()
+    path = run.folder / SAID
+    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"steps": []}
+    checks = [_check(step) for step in said["steps"]]
+    if code and (not checks or checks[-1].status != "fail"):
+        after = checks[-1].name if checks else "the start"
+        why = f"ended by signal {-code}" if code < 0 else f"ended with {code}"
+        tail = " ".join((run.folder / "log").read_text(encoding="utf-8", errors="replace").split()[-30:])
+        way = "memory may be too small: a smaller batch or model in params.yaml" if code < 0 else "see the message"
+        checks.append(Check(f"batch after {after.removeprefix('batch ')}", "fail", f"{why}: {tail}", way))
+    if checks:
+        checks[0] = checks[0]._replace(found=f"{run.rows}: {checks[0].found}")
+    return checks, int(said.get("parameters", 0)), int(said.get("peak_bytes", 0))
+
+
+def _check(step: dict[str, Any]) -> Check:
+    name = f"batch {step['stage']}"
+    if step["error"]:
+        return Check(name, "fail", step["error"], f"mend section {step['stage']!r} of params.yaml, or the stage's code")
+    return Check(name, "ok", step["found"])
+
+
+def _graph(project: Path, folder: Path) -> None:
+    """The project's dvc.yaml without gates, each stage free to load all code of ours."""
+    body = wiring.read_yaml(project / "dvc.yaml")["stages"]
+    code = [p.relative_to(stage.CODE_ROOT) for room in ("nightforge", "tasks") for p in _python(room)]
+    for name in CHAIN:
+        data = [d for d in body[name]["deps"] if not str(d).endswith((".py", ".lock")) and wiring.GATES not in str(d)]
+        body[name]["deps"] = [*data, *map(str, code)]
+    kept = {"stages": {name: body[name] for name in CHAIN}}
+    (folder / "dvc.yaml").write_text(yaml.safe_dump(kept), encoding="utf-8")
+
+
+def _python(room: str) -> Iterator[Path]:
+    return (stage.CODE_ROOT / room).rglob("*.py")
+
+
+def _bring(project: Path, folder: Path, stages: dict[str, wiring.Wiring]) -> None:
+    """What the chain reads and does not make: assets, and which model to start from."""
+    made = {p for name in CHAIN for p in (*stages[name].outs, *stages[name].metrics, *stages["clean"].deps)}
+    for path in (p for name in CHAIN for p in stages[name].paths.values() if p not in made):
+        if (project / path).exists() and not (folder / path).exists():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).symlink_to((project / path).resolve())
+
+
+def _records(project: Path, stages: dict[str, wiring.Wiring]) -> tuple[str, list[Record]]:
+    """A few records of every class: what ingest wrote, or else what a source at hand gives, or else made-up ones."""
+    raw = project / stages["clean"].paths["raw"]
+    if raw.exists():
+        return "real records", _mixed(islice(shards.read(raw), LOOKED_AT))
+    cfg, home = config(project), sources.home_folder(project)
+    for source in [] if isinstance(cfg, str) else cfg.sources:
+        here = cached(source, home) or ("://" not in source.address and not source.address.startswith("pkg:"))
+        if here and (found := peek(source, home, LOOKED_AT)):
+            return "records of the source", _mixed(iter(found))
+    return "made-up records (no source is here yet)", made_up()
+
+
+def _mixed(records: Iterator[Record]) -> list[Record]:
+    """At most RECORDS, as evenly from the classes as they allow."""
+    by_label: dict[str | None, list[Record]] = defaultdict(list)
+    for record in records:
+        by_label[record.label].append(record)
+    share = -(-RECORDS // max(len(by_label), 1))
+    return [r for group in by_label.values() for r in group[:share]][:RECORDS]
+
+
+def made_up() -> list[Record]:
+    """Records of four classes, each text some words in an order of its own."""
+    rng = random.Random(0)  # noqa: S311  texts, not secrets
+    found = []
+    for i in range(RECORDS):
+        text, label = " ".join(rng.choices(WORDS, k=rng.randint(8, 16))), f"class{i % 4}"
+        found.append(Record(content_id(text, label), text, label=label, source=f"made-up#{i}"))
+    return found
+
+
+def main() -> int:
+    """Run the chain in the working directory; what came of it goes to `said.json`, step by step."""
+    said: dict[str, Any] = {"steps": []}
+    stages = wiring.stages()
+    for name in CHAIN:
+        started, error, skipped = time.monotonic(), "", ""
+        try:
+            skipped = _run(stages[name])
+        except NightforgeError as e:
+            error = str(e)
+        except Exception as e:  # noqa: BLE001  whatever happens in a stage is what doctor is to tell
+            traceback.print_exc()
+            error = f"{type(e).__name__}: {e}"
+        found = skipped or f"{time.monotonic() - started:.1f} s"
+        said["steps"].append({"stage": name, "error": error, "found": found})
+        said["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+            1 if sys.platform == "darwin" else 1024
+        )
+        card = stages["train"].paths["dense"] / "model.json"
+        said["parameters"] = json.loads(card.read_text(encoding="utf-8"))["parameters"] if card.exists() else 0
+        SAID.write_text(json.dumps(said), encoding="utf-8")
+        if error:
+            return 1
+    return 0
+
+
+def _run(one: wiring.Wiring) -> str:
+    """Run a stage, or say why it is left out."""
+    missing = [p for p in one.deps if not p.exists()]
+    if one.name == "augment" and missing:
+        shutil.copytree(one.paths["splits"] / "train", one.paths["balanced"])
+        return f"left out: {missing[0]} is not here yet; make run brings it"
+    stage.execute(one.name)
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
