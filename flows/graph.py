@@ -1,0 +1,158 @@
+"""The one door to DVC: its graph, what is stale, and the command that runs one stage.
+
+DVC's Python API is not stable and not safe across threads, so it is used here alone, to read, from the main thread.
+A stage is run by the command line, which is stable: `dvc --wait-for-lock repro --single-item STAGE`. Without that
+flag before the subcommand, DVC waits 3 s for its lock, and a finished stage that cannot retake it loses its result.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import chdir
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nightforge.errors import ConfigError
+
+RAN, RESTORED, UNCHANGED = "Running stage", "is cached - skipping run", "didn't change, skipping"
+"""What `dvc repro` says of a stage that it ran, took from its run cache, or found unchanged."""
+
+QUIET = {
+    "DVC_NO_ANALYTICS": "1",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PYTHONUNBUFFERED": "1",
+}
+"""No telemetry, and each line as it is printed."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of dvc.yaml as the flow sees it."""
+
+    name: str
+    upstream: tuple[str, ...]
+    """The stages whose outputs it reads."""
+    retries: int
+    """How often it is tried again after a `Transient` failure; `meta.retries`."""
+    timeout_s: float | None
+    """Seconds until it is ended; `meta.timeout_s`."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """DVC's own graph of a project, in an order in which every stage comes after those that it reads from."""
+
+    stages: dict[str, Stage]
+    changes: dict[str, tuple[str, ...]]
+    """Stage → why it would rerun by itself, such as `params.yaml: train.seed modified`; unchanged stages are absent."""
+
+    @property
+    def stale(self) -> dict[str, tuple[str, ...]]:
+        """Stage → why, with every stage downstream of a stale one (which may yet turn out to be unchanged)."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name, stage in self.stages.items():
+            above = tuple(f"{up} reruns" for up in stage.upstream if up in found)
+            if why := (*self.changes.get(name, ()), *above):
+                found[name] = why
+        return found
+
+    def only(self, target: str) -> "Graph":
+        """The part of the graph that a stage needs, itself included.
+
+        Raises:
+            ConfigError: there is no such stage.
+        """
+        if target not in self.stages:
+            raise ConfigError(f"dvc.yaml has no stage {target!r}. There are: {', '.join(self.stages)}.")
+        needed = {target}
+        for name in reversed(self.stages):
+            if name in needed:
+                needed.update(self.stages[name].upstream)
+        return Graph({n: s for n, s in self.stages.items() if n in needed}, self.changes)
+
+
+def read(project: Path) -> Graph:
+    """The graph of a project and what changed in it. Call from the main thread: DVC addresses stages by the cwd.
+
+    Raises:
+        ConfigError: dvc.yaml is no graph, or the folder no DVC project.
+    """
+    os.environ.update(QUIET)
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    with chdir(project):
+        try:
+            with Repo() as repo:
+                return _graph(repo)
+        except DvcException as e:
+            raise ConfigError(f"{project}: {e}") from e
+
+
+def _graph(repo: Any) -> Graph:
+    from networkx import dfs_postorder_nodes
+
+    from dvc.stage import PipelineStage
+
+    # An edge runs from a stage to one that it reads from, so postorder yields what is read first.
+    graph = repo.index.graph
+    ordered = [s for s in dfs_postorder_nodes(graph) if isinstance(s, PipelineStage)]
+    stages = {
+        s.addressing: Stage(
+            name=s.addressing,
+            upstream=tuple(sorted(u.addressing for u in graph.successors(s) if isinstance(u, PipelineStage))),
+            retries=int((s.meta or {}).get("retries", 0)),
+            timeout_s=(s.meta or {}).get("timeout_s"),
+        )
+        for s in ordered
+    }
+    return Graph(stages, {name: tuple(_reasons(said)) for name, said in repo.status().items()})
+
+
+def _reasons(said: Iterable[str | Mapping[str, Any]]) -> Iterable[str]:
+    """`dvc status` of a stage as phrases: what, then how it changed."""
+    for item in said:
+        if isinstance(item, str):
+            yield item
+            continue
+        for changed in item.values():
+            for path, how in changed.items():
+                if isinstance(how, str):
+                    yield f"{path} {how}"
+                else:
+                    yield from (f"{path}: {key} {word}" for key, word in how.items())
+
+
+def repro_command(stage: str) -> list[str]:
+    """The command that brings one stage up to date, and runs nothing else."""
+    return [str(tool("dvc")), "--wait-for-lock", "repro", "--single-item", stage]
+
+
+def checkout_command() -> list[str]:
+    """The command that brings the recorded outputs into a workspace."""
+    return [str(tool("dvc")), "checkout", "-q"]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The environment of a stage command: our own Python first on PATH, and where the user's own checkout lies."""
+    path = f"{_bin()}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**os.environ, **QUIET, "PATH": path, "NIGHTFORGE_HOME": str(home)}
+
+
+def cache_dir(project: Path) -> Path:
+    """The absolute path of a project's DVC cache."""
+    from dvc.repo import Repo
+
+    with Repo(str(project)) as repo:
+        return Path(repo.cache.local.path).resolve().parent.parent
+
+
+def tool(name: str) -> Path:
+    """A command-line tool of our own environment."""
+    return _bin() / name
+
+
+def _bin() -> Path:
+    return Path(sys.prefix) / "bin"
