@@ -117,6 +117,8 @@ def bound(wired: Wiring, name: str) -> Path:
     Raises:
         WiringError: it gives none.
     """
+    if name == "out" and len(wired.outs) == 1:  # a `foreach` stage, whose out has another name for each item
+        return wired.outs[0]
     if name not in wired.paths:
         raise WiringError(
             f"tasks/{wired.name}.py: run() takes {name!r}, and dvc.yaml gives the stage no dep or out of that name; "
