@@ -82,8 +82,8 @@ def load(folder: Path, device: str = "cpu") -> Loaded:
         raise DataError(f"{folder}/{CARD}: expected loader 'transformers', got {facts['loader']!r}.")
     if (now := _sha256(folder / "tokenizer.json")) != facts["tokenizer_sha256"]:
         raise DataError(
-            f"{folder}/tokenizer.json: expected sha256 {facts['tokenizer_sha256'][:12]} as {CARD} says, got {now[:12]}. "
-            "Bring the folder back with: dvc checkout"
+            f"{folder}/tokenizer.json: expected sha256 {facts['tokenizer_sha256'][:12]} as {CARD} says, "
+            f"got {now[:12]}. Bring the folder back with: dvc checkout"
         )
     model, tokenizer = read_transformers(folder)
     return Loaded(model.to(device).eval(), tokenizer, facts)

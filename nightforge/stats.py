@@ -1,4 +1,4 @@
-"""Intervals by the cluster bootstrap: whole documents are drawn again, so tokens of one text are not taken as independent.
+"""Intervals by the cluster bootstrap: whole documents are drawn again, for tokens of one text are not independent.
 
 Efron & Tibshirani, *An Introduction to the Bootstrap* (1993), ch. 13 (percentile interval) and 8.3 (clusters).
 A comparison draws the same documents for both sides (paired), which removes the variance that the documents share.
