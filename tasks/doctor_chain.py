@@ -28,8 +28,8 @@ from tasks.doctor_check import Check
 from tasks.doctor_source import cached, config, peek
 
 CHAIN = ("clean", "split", "balance", "augment", "train", "evaluate")
-WORDS = """small large green bright river stone animal plant tree bird wing leaf water hand slow quick old young round flat
-northern common wild edible having with from near under over found used made of the a and or""".split()  # noqa: SIM905
+WORDS = """small large green bright river stone animal plant tree bird wing leaf water hand slow quick old young round
+flat northern common wild edible having with from near under over found used made of the a and or""".split()  # noqa: SIM905
 RECORDS, LOOKED_AT = 400, 20_000
 TIMEOUT_S = 300
 SAID = Path("said.json")
@@ -72,7 +72,7 @@ def start(project: Path, folder: Path) -> Rehearsal:
 
 
 def finish(run: Rehearsal) -> tuple[list[Check], int, int]:
-    """A check for each stage, the parameters of the model, and the peak memory in bytes; 0 where it did not get so far."""
+    """A check for each stage, the model's parameters, and the peak memory in bytes; 0 where it did not get so far."""
     try:
         code = run.process.wait(TIMEOUT_S)
     except subprocess.TimeoutExpired:

@@ -79,8 +79,9 @@ def devices() -> Iterator[Check]:
     """The devices that torch can use here; TPU and FPGA are refused, with the reason."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield Check("CPU", "ok", f"{cpu_model()}, {cores} cores; torch {torch.__version__} on {torch.get_num_threads()}")
+    yield Check(
+        "CPU", "ok", f"{cpu_model()}, {usable_cores()} cores; torch {torch.__version__} on {torch.get_num_threads()}"
+    )
     rocm = torch.version.hip is not None
     cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     named = ", ".join(f"{c.name} ({c.total_memory / GB:.0f} GB)" for c in cards)
@@ -128,6 +129,11 @@ def nvidia_driver() -> str:
 
 def _amd_driver() -> str:
     return "amdgpu (/dev/kfd)" if Path("/dev/kfd").exists() else ""
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_model() -> str:

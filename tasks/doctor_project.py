@@ -5,8 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,14 +113,13 @@ def _gates(project: Path, stages: dict[str, Wiring]) -> Check:
 
 def prefect() -> Iterator[Check]:
     """Telemetry off, and the API that is named, if any is, answers."""
-    settings = {**_profile(), **{k: v for k, v in os.environ.items() if k.startswith("PREFECT_")}}
-    quiet = settings.get("PREFECT_SERVER_ANALYTICS_ENABLED", "").lower() == "false" and os.environ.get("DO_NOT_TRACK")
+    quiet = os.environ.get("PREFECT_SERVER_ANALYTICS_ENABLED", "").lower() == "false" and os.environ.get("DO_NOT_TRACK")
     if quiet:
         yield Check("telemetry", "ok", "off")
     else:
         way = "export PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1 (make and nightforge do it by themselves)"
         yield Check("telemetry", "warn", "Prefect may send usage figures", way)
-    url = settings.get("PREFECT_API_URL", "")
+    url = os.environ.get("PREFECT_API_URL", "")
     if not url:
         yield Check("prefect", "ok", "no API named: each run starts a server of its own")
         return
@@ -137,17 +134,3 @@ def prefect() -> Iterator[Check]:
     else:
         way = "start it (make ui), or unset PREFECT_API_URL for a server of the run's own"
         yield Check("prefect", "fail", f"the API named by PREFECT_API_URL does not answer: {said}", way)
-
-
-def _profile() -> dict[str, str]:
-    """Settings of the active Prefect profile, as Prefect stores them."""
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
-    if not path.exists():
-        return {}
-    try:
-        read = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError:
-        return {}
-    active = os.environ.get("PREFECT_PROFILE", read.get("active", ""))
-    return {k: str(v) for k, v in read.get("profiles", {}).get(active, {}).items()}

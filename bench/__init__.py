@@ -1,0 +1,1 @@
+"""Side-by-side measurements. Each file prints as its last line one flat JSON object, key → number."""

@@ -1,0 +1,99 @@
+"""`make bench`: run every file of this folder, and rewrite RESULTS.md with what each printed."""
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import venv
+from importlib import import_module, metadata
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PEERS = HERE / ".venv"
+RESULTS = HERE / "RESULTS.md"
+VERSIONS = ("prefect", "dvc", "great-expectations", "torch", "transformers", "onnxruntime", "onnxruntime-genai")
+Figures = dict[str, float]
+Goals = dict[str, tuple[float, str]]
+
+
+def main() -> int:
+    """Run all; the exit code is 1 if a bench failed or a figure missed its goal."""
+    sections, well = [head()], True
+    for file in sorted(HERE.glob("[!_]*.py")):
+        if file.name == "run.py":
+            continue
+        print(f"bench.{file.stem} …", flush=True)
+        figures = run(file.stem)
+        goals: Goals = import_module(f"bench.{file.stem}").GOALS
+        well &= figures is not None and all(figures.get(k, float("inf")) <= most for k, (most, _) in goals.items())
+        sections.append(section(file.stem, import_module(f"bench.{file.stem}").__doc__ or "", figures, goals))
+    RESULTS.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    print(f"{'all goals met' if well else 'not all goals met'}: {RESULTS.relative_to(HERE.parent)}")
+    return 0 if well else 1
+
+
+def run(name: str) -> Figures | None:
+    """The JSON object on the last line of a bench, or None if it failed; its output is shown as it comes."""
+    command = [sys.executable, "-m", f"bench.{name}"]
+    done = subprocess.run(command, cwd=HERE.parent, stdout=subprocess.PIPE, text=True, check=False)
+    print(done.stdout, end="", flush=True)
+    if done.returncode or not done.stdout.strip():
+        return None
+    figures: Figures = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
+
+
+def head() -> str:
+    """Title, machine, versions and date."""
+    return "\n".join(
+        [
+            "# Results",
+            "",
+            "Written by `make bench`; do not edit.",
+            "",
+            f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+            f"- Machine: {machine()}",
+            f"- Load when it began: {os.getloadavg()[0]:.1f} (other work on the machine makes the figures worse)",
+            f"- Versions: Python {platform.python_version()}, "
+            + ", ".join(f"{name} {metadata.version(name)}" for name in VERSIONS),
+        ]
+    )
+
+
+def machine() -> str:
+    """Processor, cores and memory; nothing that would name the machine."""
+    import psutil
+
+    from tasks.doctor_machine import cpu_model, usable_cores
+
+    memory_gb = psutil.virtual_memory().total / 1e9
+    return f"{cpu_model()}, {usable_cores()} cores, {memory_gb:.0f} GB memory, {platform.system()}"
+
+
+def section(name: str, doc: str, figures: Figures | None, goals: Goals) -> str:
+    """One bench: what it compares, a table of goals and figures, then the figures without a goal."""
+    lines = [f"## {name}", "", doc.strip().split("\n\n")[0].replace("\n", " "), ""]
+    if figures is None:
+        return "\n".join([*lines, f"**Failed.** Run `python -m bench.{name}` to see why."])
+    lines += ["| figure | measured | goal | met | what it is |", "| --- | ---: | ---: | --- | --- |"]
+    for key, (most, what) in goals.items():
+        value = figures.get(key)
+        met = value is not None and value <= most
+        lines.append(f"| `{key}` | {value} | ≤ {most} | {'yes' if met else '**no**'} | {what} |")
+    lines += [f"| `{key}` | {value} |  |  |  |" for key, value in sorted(figures.items()) if key not in goals]
+    return "\n".join(lines)
+
+
+def peers(requirements: list[str]) -> Path:
+    """The Python of bench/.venv with these peers installed: they never constrain the versions of the product."""
+    python = PEERS / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not python.exists():
+        venv.create(PEERS, with_pip=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", *requirements], check=True)
+    return python
+
+
+if __name__ == "__main__":
+    sys.exit(main())
