@@ -92,9 +92,8 @@ def read(project: Path) -> Graph:
 
 
 def _graph(repo: Any) -> Graph:
-    from networkx import dfs_postorder_nodes
-
     from dvc.stage import PipelineStage
+    from networkx import dfs_postorder_nodes  # type: ignore[import-untyped]
 
     # An edge runs from a stage to one that it reads from, so postorder yields what is read first.
     graph = repo.index.graph

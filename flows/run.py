@@ -32,7 +32,7 @@ def main(project: Path) -> int:
 
 def _run(project: Path, url: str) -> int:
     from prefect import flow
-    from prefect.states import State
+    from prefect.client.schemas.objects import State
 
     from flows import inputs, ledger, verdict, workspace
     from flows.walk import Walk
@@ -46,7 +46,7 @@ def _run(project: Path, url: str) -> int:
     def here(project: str) -> State[Any]:
         walk.go()
         ended = verdict.of(walk)
-        verdict.publish(walk, ended, project)
+        verdict.publish(walk, ended, project, ended.report)
         return ended.state
 
     server.await_answer(url)

@@ -28,10 +28,15 @@ BOOT_S = 90.0
 """Seconds that a server may take to answer; a fresh database takes some 10."""
 
 
+def home() -> Path:
+    """Prefect's folder: PREFECT_HOME, or our own in this checkout."""
+    return Path(os.environ.get("PREFECT_HOME") or FOLDER)
+
+
 def settings() -> None:
     """Set Prefect's environment for this process and all that it starts; call before Prefect is imported."""
     os.environ.update({k: v for k, v in graph.QUIET.items() if k != "PYTHONUNBUFFERED"})
-    os.environ.setdefault("PREFECT_HOME", str(FOLDER))
+    os.environ["PREFECT_HOME"] = str(home())
 
 
 @contextmanager
@@ -52,7 +57,7 @@ def booting(port: int, ui: bool) -> Iterator[str]:
     command = [str(graph.tool("prefect")), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     command.append("--ui" if ui else "--no-ui")
     environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
-    with guard.running(command, CODE_ROOT, environment, FOLDER / "server.log"):
+    with guard.running(command, CODE_ROOT, environment, home() / "server.log"):
         yield f"http://127.0.0.1:{port}/api"
 
 
@@ -93,6 +98,6 @@ def _of_ui() -> str | None:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            held = json.loads(file.read() or "{}")
-            return held.get("url")
+            url: str | None = json.loads(file.read() or "{}").get("url")
+            return url
     return None

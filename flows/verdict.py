@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
-from prefect.states import Cancelled, Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Failed
 
 from flows.walk import Walk
 from nightforge.errors import ContractNotMet
@@ -111,18 +112,25 @@ def table(walk: Walk) -> list[dict[str, Any]]:
     return rows
 
 
-def publish(walk: Walk, verdict: Verdict, run: str) -> None:
-    """Show the end in Prefect: the contract and the stages as tables, a summary, and a link to the page."""
+def publish(walk: Walk, verdict: Verdict, run: str, page: Path | None) -> None:
+    """Show the end in Prefect: the contract and the stages as tables, a summary, and a link to the page.
+
+    Args:
+        walk: the walk that has ended.
+        verdict: how.
+        run: the run's id, or its project folder.
+        page: where the report will stay (a worktree is removed).
+    """
     if verdict.accept:
         create_table_artifact(key="verdict", table=verdict.accept.get("contract", []), description=verdict.line)
     create_table_artifact(key="stages", table=table(walk), description=f"Run {run}: {verdict.word}")
-    create_markdown_artifact(key="summary", markdown=_markdown(walk, verdict, run), description=verdict.word)
-    if verdict.report:
-        create_link_artifact(key="report", link=verdict.report.resolve().as_uri(), link_text="Report of the run")
+    create_markdown_artifact(key="summary", markdown=_markdown(walk, verdict, run, page), description=verdict.word)
+    if page:
+        create_link_artifact(key="report", link=page.resolve().as_uri(), link_text="Report of the run")
 
 
-def _markdown(walk: Walk, verdict: Verdict, run: str) -> str:
+def _markdown(walk: Walk, verdict: Verdict, run: str, page: Path | None) -> str:
     counts = [f"{sum(o.how == how for o in walk.outcomes.values())} {how}" for how in ("ran", "cached", "failed")]
     said = re.sub(r"([<>&|`*_])", r"\\\1", verdict.line)
-    page = f"\n\nReport: `{verdict.report}`" if verdict.report else ""
-    return f"## {verdict.word}\n\n{said}\n\nRun `{run}`: {', '.join(counts)}, {len(walk.not_run)} not run.{page}\n"
+    link = f"\n\nReport: `{page}`" if page else ""
+    return f"## {verdict.word}\n\n{said}\n\nRun `{run}`: {', '.join(counts)}, {len(walk.not_run)} not run.{link}\n"

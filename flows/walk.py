@@ -17,8 +17,9 @@ from uuid import UUID
 from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import wait
-from prefect.states import Completed, State
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, wait
+from prefect.states import Completed
 
 from flows import graph, guard
 from nightforge.errors import Transient
@@ -31,7 +32,14 @@ RETRY_DELAY_S = 5
 PROGRESS_EVERY_S = 3.0
 """Seconds between two progress lines of a stage on the terminal, and two updates of its artifact."""
 
-NOISE = ("Updating lock file", "Use `dvc push`", "To track the changes", "To enable auto staging", "\tgit add", "\tdvc ")
+NOISE = (
+    "Updating lock file",
+    "Use `dvc push`",
+    "To track the changes",
+    "To enable auto staging",
+    "\tgit add",
+    "\tdvc ",
+)
 PROGRESS = re.compile(re.escape(PREFIX) + r" (\d+)/(\d+) ?(.*)")
 
 
@@ -61,14 +69,15 @@ class Walk:
 
     def go(self) -> None:
         """Run every stage that its upstream allows; call it in a flow. Never raises for a stage that failed."""
-        futures: dict[str, Any] = {}
+        futures: dict[str, PrefectFuture[Any]] = {}
         for name, stage in self.graph.stages.items():
             one = run_stage.with_options(
                 retries=stage.retries,
                 retry_delay_seconds=RETRY_DELAY_S,
                 retry_condition_fn=lambda *_, name=name: self.last(name).get("exit") == Transient.exit_code,
             )
-            futures[name] = one.submit(name, self, wait_for=[futures[u] for u in stage.upstream])
+            above = [futures[u] for u in stage.upstream]
+            futures[name] = one.submit(name, self, wait_for=above, return_state=False)
         try:
             wait(list(futures.values()))
         except BaseException:
@@ -142,7 +151,11 @@ def _failure(name: str, walk: Walk, code: int, seconds: float) -> StageFailed:
     """Record a failure under the stage's own exit code (DVC makes 255 of every one)."""
     if code == guard.TIMED_OUT:
         limit = walk.graph.stages[name].timeout_s
-        said = {"exit": code, "kind": "Timeout", "message": f"ended at its limit of {limit:g} s (meta.timeout_s)"}
+        said: dict[str, Any] = {
+            "exit": code,
+            "kind": "Timeout",
+            "message": f"ended at its limit of {limit:g} s (meta.timeout_s)",
+        }
     elif walk.interrupted.is_set():
         said = {"exit": 130, "kind": "Interrupted", "message": "interrupted; run again to go on"}
     else:
