@@ -6,7 +6,8 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema
 
 from nightforge.config import Config
 from nightforge.errors import ConfigError, UnknownMethod
@@ -70,12 +71,22 @@ def _dump(method: Method) -> dict[str, Any]:
 
 
 class Chosen:
-    """`Chosen["clean"]` is the pydantic type of a field that holds one method of that stage."""
+    """`Annotated[Method, Chosen("clean")]` is the type of a config's field that holds one method of that stage."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
 
     def __class_getitem__(cls, stage: str) -> Any:
-        return Annotated[
-            Any,
-            BeforeValidator(lambda spec: choose(stage, spec)),
-            PlainSerializer(_dump),
-            WithJsonSchema({"type": "object", "title": f"a method of nightforge/{stage}/"}),
-        ]
+        """`Chosen["clean"]`, the same in short, for what no type checker reads."""
+        return Annotated[Method, cls(stage)]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """What pydantic asks of a type's annotation."""
+        return core_schema.no_info_plain_validator_function(
+            lambda spec: choose(self.stage, spec),
+            serialization=core_schema.plain_serializer_function_ser_schema(_dump),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """For forms: an object; its fields are the chosen method's own."""
+        return {"type": "object", "title": f"a method of nightforge/{self.stage}/"}

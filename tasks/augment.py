@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import xxhash
 
@@ -25,7 +25,7 @@ ROWS_PER_REPORT = 5_000
 class AugmentConfig(Config):
     """How copies are varied."""
 
-    method: Chosen["augment"]
+    method: Annotated[Method, Chosen("augment")]
     """A method of nightforge/augment/."""
 
 
@@ -34,25 +34,26 @@ def run(
 ) -> dict[str, Any]:
     """Originals and copies to `balanced`; copies that cannot be made, or equal any other row, to `augment_rejects`.
 
-    Memory: 8 bytes a row of all splits, and the plan.
+    Memory: 8 bytes a row of all splits.
 
     Raises:
         DataError: the plan names a row that the train split lacks.
         RowsLost: copies made + rejected are not the copies planned.
     """
-    copies = Counter({row["id"]: row["copies"] for row in shards.rows(plan)})
+    plan_rows, kept = shards.rows(plan), shards.count(plan)
+    row = next(plan_rows, None)
     seen = {_key(record.text) for folder in sorted(splits.iterdir()) for record in shards.read(folder)}
     labels: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    edits = done = 0
+    edits = done = planned = 0
     with RecordShards(balanced) as out, RejectShards(augment_rejects) as rejects:
         for record in shards.read(splits / "train"):
-            if record.id not in copies:
+            if row is None or record.id != row["id"]:  # the plan lists the rows that stay in their order
                 continue
             out.put(record)
-            done += 1
+            done, planned = done + 1, planned + row["copies"]
             labels[record.label or "none"] += 1
-            for variant, problem in _variants(record, copies[record.id], cfg.method, seed, assets, seen):
+            for variant, problem in _variants(record, row["copies"], cfg.method, seed, assets, seen):
                 if problem:
                     rejects.put(variant, cfg.method.name, problem)
                     reasons[problem.reason] += 1
@@ -61,10 +62,11 @@ def run(
                     labels[record.label or "none"] += 1
                     edits += len(variant.meta.get("edits", []))
             if done % ROWS_PER_REPORT == 0:
-                report(done, len(copies), "rows")
-    if done != len(copies):
-        raise DataError(f"augment: the plan keeps {len(copies)} rows, the train split has {done} of them.")
-    made, planned = out.rows - done, copies.total()
+                report(done, kept, "rows")
+            row = next(plan_rows, None)
+    if done != kept:
+        raise DataError(f"augment: the plan keeps {kept} rows, the train split has {done} of them, in that order.")
+    made = out.rows - done
     if made + rejects.rows != planned:
         raise RowsLost(f"augment: {planned} copies planned, {made} made, {rejects.rows} rejected.")
     return {
@@ -85,17 +87,17 @@ def _variants(
     """The copies of a row, each with why it cannot be used; the random numbers hang on (seed, id, copy) alone."""
     for copy in range(1, copies + 1):
         rng = random.Random(f"{seed} {record.id} {copy}")  # noqa: S311  not for secrets
-        variant = next(method.module.vary(record, method.cfg, rng, assets), None)
-        if variant is None:
-            yield record, Reject("nothing to vary", evidence(record.text))
-            continue
-        meta = {**variant.meta, "parent": record.id, "augmenter": method.name, "copy": copy}
-        variant = replace(variant, meta=meta)
-        if (key := _key(variant.text)) in seen:
-            yield variant, Reject("equals another row", evidence(variant.text))
-            continue
-        seen.add(key)
-        yield variant, None
+        tried = record
+        for variant in method.module.vary(record, method.cfg, rng, assets):
+            meta = {**variant.meta, "parent": record.id, "augmenter": method.name, "copy": copy}
+            tried = replace(variant, meta=meta)
+            if (key := _key(tried.text)) not in seen:
+                seen.add(key)
+                yield tried, None
+                break
+        else:
+            reason = "nothing to vary" if tried is record else "equals another row"
+            yield tried, Reject(reason, evidence(tried.text))
 
 
 def _key(text: str) -> int:

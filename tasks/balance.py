@@ -9,8 +9,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from nightforge.config import Config
-from nightforge.errors import RowsLost
-from nightforge.methods import Chosen
+from nightforge.errors import DataError, RowsLost
+from nightforge.methods import Chosen, Method
 from nightforge.privacy import evidence
 from nightforge.records import Reject
 from tasks import shards
@@ -27,7 +27,7 @@ PLAN = pa.schema(
 class BalanceConfig(Config):
     """Which methods plan the balance."""
 
-    steps: Annotated[list[Chosen["balance"]], Field(min_length=1)]
+    steps: Annotated[list[Annotated[Method, Chosen("balance")]], Field(min_length=1)]
     """Methods in order: each sees what the one before it left."""
 
 
@@ -37,10 +37,13 @@ def run(cfg: BalanceConfig, seed: int, splits: Path, plan: Path, balance_rejects
     Memory: label and count of every row of the train split.
 
     Raises:
+        DataError: the train split is empty.
         RowsLost: rows planned + rejected are not the rows read.
     """
     train = splits / "train"
     labels = [row["label"] or "none" for row in shards.rows(train)]
+    if not labels:
+        raise DataError("balance: the train split is empty. See split.shares in params.yaml.")
     times = planned(labels, cfg, seed)
     before, after, synthetic = Counter(labels), Counter[str](), Counter[str]()
     with Shards(plan, PLAN) as out, RejectShards(balance_rejects) as rejects:

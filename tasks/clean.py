@@ -24,7 +24,7 @@ class CleanConfig(Config):
 
     preset: str
     """One of `presets`."""
-    presets: dict[str, Annotated[list[Chosen["clean"]], Field(min_length=1)]]
+    presets: dict[str, Annotated[list[Annotated[Method, Chosen("clean")]], Field(min_length=1)]]
     """Name → rules, applied in this order."""
     rule_share_max: float = Field(gt=0, le=1)
     """Largest share of the rows read that one rule may drop; more means that the preset does not fit the data."""

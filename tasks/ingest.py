@@ -21,9 +21,10 @@ def run(cfg: IngestConfig, source: Path, raw: Path, assets: Path, ingest_rejects
         DataError, Transient: it cannot be read, or no row of all could.
     """
     home, recorded = home_folder(), json.loads(source.read_text(encoding="utf-8"))
-    for kind, places in {"sources": cfg.sources, "assets": cfg.assets}.items():
-        for place in places:
-            verify(place, recorded.get(kind, {}), home)
+    for place in cfg.sources:
+        verify(place, recorded.get("sources", {}), home)
+    for asset in cfg.assets:
+        verify(asset, recorded.get("assets", {}), home)
     labels: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     by_source = {}

@@ -5,7 +5,7 @@ import glob
 import gzip
 import lzma
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Self, cast
@@ -14,12 +14,12 @@ from pydantic import Field, model_validator
 
 from nightforge.config import Config
 from nightforge.errors import DataError, Transient
-from nightforge.methods import Chosen
+from nightforge.methods import Chosen, Method
 from tasks import packages
 from tasks.hashing import sha256_file
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 class Place(Config):
@@ -47,7 +47,7 @@ class Place(Config):
 class Source(Place):
     """A source of records."""
 
-    format: Chosen["ingest"]
+    format: Annotated[Method, Chosen("ingest")]
     """How its files are read: a method of nightforge/ingest/."""
 
 
@@ -76,7 +76,7 @@ class IngestConfig(Config):
 
 
 def home_folder(project: Path = Path()) -> Path:
-    """The checkout that relative addresses start from: NIGHTFORGE_HOME, or the project (a worktree lacks ignored files)."""
+    """The checkout that relative addresses start from: NIGHTFORGE_HOME (set in worktrees), or the project."""
     return Path(os.environ.get("NIGHTFORGE_HOME") or project).resolve()
 
 
@@ -137,7 +137,7 @@ def _local(address: str, home: Path) -> list[tuple[str, Path]]:
     if root.is_dir():
         found = [p for p in root.rglob("*") if not any(x.startswith(".") for x in p.relative_to(root).parts)]
     else:
-        found = [root] if root.is_file() else [Path(p) for p in glob.glob(str(root), recursive=True)]
+        found = [root] if root.is_file() else [Path(p) for p in glob.glob(str(root), recursive=True)]  # noqa: PTH207
     files = sorted(p for p in found if p.is_file())
     if not files:
         raise DataError(f"{address}: expected a file, a folder with files, or a glob; found none under {home}.")

@@ -45,7 +45,7 @@ def tokens(text: str) -> list[str]:
     return [match.group() for match in _TOKEN.finditer(text)]
 
 
-class _Reader(WordNetCorpusReader):
+class _Reader(WordNetCorpusReader):  # type: ignore[misc]
     def map_wn(self, version: str = "wordnet") -> None:
         """No map of other languages."""
 
@@ -71,7 +71,8 @@ class Dictionary:
     def _predict(self, word: str, pos: str | None = None) -> list[str]:
         """Synonyms in the most frequent sense, where the word is its own base form; nothing for a capitalised word.
 
-        A synonym begins like the word, by vowel or consonant, so that `a` and `an` before it stay right.
+        No abbreviations (`yr`, `fig`): a synonym has four letters or more. It begins like the word, by vowel or
+        consonant, so that `a` and `an` before it stay right.
         """
         if not word.islower() or len(word) < 3 or pos is None:
             return []
@@ -79,7 +80,7 @@ class Dictionary:
         names = senses[0].lemma_names() if senses else []
         if word not in names:
             return []
-        alike = [n for n in names if n.replace("_", "").isalpha() and n.islower() and n != word]
+        alike = [n for n in names if n.replace("_", "").isalpha() and n.islower() and len(n) > 3 and n != word]
         return sorted(n for n in alike if (n[0] in "aeiou") == (word[0] in "aeiou"))
 
 
@@ -103,5 +104,5 @@ class Synonyms(naw.SynonymAug):  # type: ignore[misc]
 
     def draw_from(self, rng: random.Random, count: int) -> None:
         """Draw from `rng`, and vary `count` words (nlpaug counts white space and punctuation as words)."""
-        self.sample = lambda items, n: rng.sample(items, n)
+        self.sample = rng.sample
         self.aug_min = self.aug_max = count

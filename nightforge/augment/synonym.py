@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -27,15 +28,17 @@ class Config(config.Config):
     """Share of the words to replace (rounded up), as far as they have synonyms."""
     asset: str
     """Folder of the dictionary among the assets."""
+    tries: int = Field(ge=1, le=100)
+    """Most variants of one copy to draw; the stage takes the first that equals no other row."""
     stopwords: list[str]
     """Words that are never replaced."""
 
 
-SAMPLE = Config(word_share=0.2, asset="wordnet", stopwords=["have", "then"])
+SAMPLE = Config(word_share=0.2, asset="wordnet", tries=8, stopwords=["have", "then"])
 
 
 def vary(record: Record, cfg: Config, rng: random.Random, assets: Path) -> Iterator[Record]:
-    """One variant, or none where no word has a synonym; `meta.edits` lists the pairs of old and new.
+    """At most `tries` variants, none where no word has a synonym; `meta.edits` lists the pairs of old and new.
 
     Raises:
         AssetMissing: there is no WordNet in the assets.
@@ -50,15 +53,18 @@ def vary(record: Record, cfg: Config, rng: random.Random, assets: Path) -> Itera
         return
     augmenter = _augmenter(folder, tuple(cfg.stopwords))
     augmenter.draw_from(rng, count)
-    text, changes = augmenter.substitute(record.text)
-    if text != record.text:
+    for _ in range(cfg.tries):
+        text, changes = augmenter.substitute(record.text)
+        if text == record.text:
+            return
         edits = [[change["orig_token"], change["new_token"]] for change in changes]
         meta = {**record.meta, "edits": edits}
         yield replace(record, id=content_id(text, record.label), text=text, meta=meta)
+        augmenter.draw_from(rng, count)  # another record's generator may have come between
 
 
 @lru_cache(maxsize=2)
-def _augmenter(folder: Path, stopwords: tuple[str, ...]) -> "Synonyms":  # noqa: F821
+def _augmenter(folder: Path, stopwords: tuple[str, ...]) -> Any:
     from nightforge.augment._nlpaug_shim import Synonyms, dictionary
 
     return Synonyms(dictionary(folder), list(stopwords))

@@ -59,7 +59,7 @@ def check_columns(have: set[str], cfg: Table) -> None:
 
 def compose(row: dict[str, Any], cfg: Table, place: str) -> Record | Reject:
     """One row as a record, or why not."""
-    values = {target: row.get(column) for target, column in cfg.columns.items()}
+    values: dict[str, Any] = {target: row.get(column) for target, column in cfg.columns.items()}
     for target, value in values.items():
         if isinstance(value, dict | list | bytes):
             return Reject("not a plain value", f"{place}: {target} is a {type(value).__name__}")

@@ -17,8 +17,8 @@ from nightforge.records import Record, Reject
 _FILES = (
     "Tops act animal artifact attribute body cognition communication event feeling food group location motive object "
     "person phenomenon plant possession process quantity relation shape state substance time"
-).split()
-_CLASS = {f"{number:02d}": name for number, name in enumerate(_FILES, 3)}
+)
+_CLASS = {f"{number:02d}": name for number, name in enumerate(_FILES.split(), 3)}
 _EXAMPLE = re.compile(r'"([^"]+)"?')
 _EXAMPLES = re.compile(r'(?:^|; *|: *|(?<!e\.g\.), *)"')
 """Where the examples begin: the first quotation mark after a separator; one inside a sentence is the definition's."""
