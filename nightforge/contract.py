@@ -118,13 +118,21 @@ def at_most(name: str, limit: float, measured: float | None, bound: float | None
     return Term(name, limit, measured, bound if known else None, known and bound is not None and bound <= limit)
 
 
-def excess(judgement: Judgement) -> float:
-    """How far the worst term is over its limit, as a share of the limit: 0 where all are met, ∞ where unmeasured.
+def strain(judgement: Judgement) -> float:
+    """How much of its tightest allowance a model uses up: the largest bound / limit; ≤ 1 if all are met.
 
-    Ranks models none of which is accepted, so that the least bad of them is reported.
+    ∞ where a term was not measured, or exceeds a limit of zero.
     """
-    missed = [t for t in judgement.terms if not t.met]
-    return max((_over(t) for t in missed), default=0.0)
+    return max((_used(t) for t in judgement.terms), default=math.inf)
+
+
+def best(judged: Mapping[str, Judgement], size_mb: Mapping[str, float]) -> str:
+    """The candidate that leaves most room under its tightest limit, so that the choice survives other documents.
+
+    One rule for both cases: where none meets the contract, it is the one that is over by least, and whoever reads the
+    choice must read its verdict too. Ties go to the smaller, then to the first by name.
+    """
+    return min(judged, key=lambda name: (not judged[name].met, strain(judged[name]), size_mb[name], name))
 
 
 def refuse_infeasible(contract: Contract, least_size_mb: Mapping[str, float], dense_size_mb: float) -> None:
@@ -150,10 +158,12 @@ def refuse_infeasible(contract: Contract, least_size_mb: Mapping[str, float], de
             )
 
 
-def _over(term: Term) -> float:
+def _used(term: Term) -> float:
     if term.bound is None:
         return math.inf
-    return (term.bound - term.limit) / term.limit if term.limit > 0 else math.inf
+    if term.limit > 0:
+        return max(0.0, term.bound / term.limit)
+    return 0.0 if term.met else math.inf
 
 
 def _reason(term: Term) -> str:

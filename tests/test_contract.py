@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from nightforge.contract import Contract, Evidence, Term, excess, judge, refuse_infeasible
+from nightforge.contract import Contract, Evidence, Term, best, judge, refuse_infeasible, strain
 from nightforge.errors import ConfigError
 
 NOTHING = {
@@ -69,7 +69,7 @@ def test_what_was_not_measured_is_not_met() -> None:
         verdict = judge(contract(max_peak_memory_mb=500), missing)
         assert verdict.verdict == "NOT MET"
         assert "not measured" in verdict.reasons[0]
-        assert excess(verdict) == math.inf
+        assert strain(verdict) == math.inf
 
 
 def test_a_contract_that_asks_for_nothing_is_refused() -> None:
@@ -124,10 +124,26 @@ def test_met_if_and_only_if_every_term_is_met(asked: dict[str, float], seen: Evi
     assert len(verdict.terms) == sum(v is not None for v in asked.values())
     assert verdict.met == all(t.bound is not None and t.bound <= t.limit for t in verdict.terms)
     assert len(verdict.reasons) == sum(not t.met for t in verdict.terms)
-    assert (excess(verdict) == 0) == verdict.met
+    assert (strain(verdict) <= 1) == verdict.met
 
 
 @given(evidence)
 def test_a_term_judged_elsewhere_counts_like_the_others(seen: Evidence) -> None:
     champion = Term("champion_loss_share", 0.0, 0.01, 0.02, met=False)
     assert not judge(contract(max_size_mb=100), seen, [champion]).met
+
+
+def test_the_choice_leaves_most_room_under_its_tightest_limit() -> None:
+    asked = contract(max_quality_loss=0.01, max_size_share=0.25)
+
+    def candidate(high: float, size: float) -> Evidence:
+        return replace(SEEN, bpb_loss_share={"value": high, "low": high, "high": high}, size_mb=size)
+
+    tight = judge(asked, candidate(0.0095, 1.5))  # smallest, but uses 95% of the loss
+    roomy = judge(asked, candidate(0.005, 2.0))  # 50% of the loss, 80% of the size
+    large = judge(asked, candidate(0.0001, 4.0))  # over the size
+    sizes = {"tight": 1.5, "roomy": 2.0, "large": 4.0}
+    assert best({"tight": tight, "roomy": roomy, "large": large}, sizes) == "roomy"
+    assert best({"tight": tight, "large": large}, sizes) == "tight"
+    worse = judge(asked, candidate(0.1, 1.5))
+    assert best({"large": large, "worse": worse}, {**sizes, "worse": 1.5}) == "large"  # 1.6 × its limit, not 10 ×

@@ -1,0 +1,65 @@
+"""A Hugging Face folder → a folder that ONNX Runtime GenAI loads, by its own model builder, offline.
+
+`onnxruntime_genai.models.builder` (0.18) prints, writes into its working directory and changes global state, so it
+runs in a process of its own: this file says what to run (`arguments`) and keeps what the runtime reads (`write`).
+Equal inputs give equal bytes.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from nightforge import config
+from nightforge.errors import DataError
+
+RUNTIME = "onnxruntime-genai"
+BUILDER = "onnxruntime_genai.models.builder"
+FILES = ("genai_config.json", "model.onnx", "model.onnx.data", "tokenizer.json", "tokenizer_config.json")
+"""What the runtime reads; anything else that the builder leaves is not kept."""
+
+
+class Config(config.Config):
+    """Where the exported model will run, and how long its export may take."""
+
+    execution_provider: Literal["cpu", "cuda", "dml"]
+    """ONNX Runtime's execution provider."""
+
+    timeout_s: int = Field(ge=10, le=86_400)
+    """Seconds after which the export is given up."""
+
+
+SAMPLE = Config(execution_provider="cpu", timeout_s=600)
+
+
+def arguments(
+    dense: Path, built: Path, cache: Path, precision: str, options: Mapping[str, str], cfg: Config
+) -> list[str]:
+    """The command line of the model builder, after `python -m`.
+
+    Args:
+        dense: Hugging Face folder with config.json, safetensors and tokenizer.
+        built: folder that the builder makes.
+        cache: folder for its temporary files.
+        precision: the builder's, such as `fp32`, `int8`, `int4`.
+        options: the builder's extra options.
+        cfg: where the model will run.
+    """
+    extra = ["--extra_options", *(f"{k}={v}" for k, v in sorted(options.items()))] if options else []
+    where = ["-i", str(dense.resolve()), "-o", str(built), "-c", str(cache)]
+    return [BUILDER, "-m", "model", *where, "-p", precision, "-e", cfg.execution_provider, *extra]
+
+
+def write(built: Path, dense: Path, out: Path) -> None:
+    """Keep of what the builder made only what the runtime reads, with the dense model's tokenizer byte for byte.
+
+    Raises:
+        DataError: the builder left one of the files out.
+    """
+    if missing := [f for f in FILES if not (built / f).is_file()]:
+        raise DataError(f"the model builder ended without writing {', '.join(missing)}")
+    out.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        shutil.copyfile((dense if name == "tokenizer.json" else built) / name, out / name)

@@ -1,0 +1,66 @@
+"""A model folder that ONNX Runtime GenAI loads, seen from outside: its logits, and what its weights really are."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightforge.scoring import Ids, LogitsFn
+
+GRAPH = "model.onnx"
+INTEGER_OPS = {"MatMulNBits": 1, "GatherBlockQuantized": 0}
+"""Operators that hold integer weights, and which of their inputs holds them."""
+
+
+def logits_fn(folder: Path, threads: int = 0) -> LogitsFn:
+    """An exported decoder as `nightforge.scoring.document_nats` wants it, run by ONNX Runtime on the CPU.
+
+    Args:
+        folder: with model.onnx and genai_config.json.
+        threads: intra-op threads; 0 leaves it to the runtime.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = ort.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
+    decoder = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"]
+    heads, size = decoder["num_key_value_heads"], decoder["head_size"]
+    past = [i.name for i in session.get_inputs() if i.name.startswith("past_key_values")]
+
+    def logits(input_ids: Ids, attention_mask: Ids) -> NDArray[np.float32]:
+        # Right padding cannot reach a real token through a causal mask, so every token may be called real.
+        batch = len(input_ids)
+        feeds: dict[str, Any] = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
+        feeds |= {name: np.zeros((batch, heads, 0, size), np.float32) for name in past}
+        out: NDArray[np.float32] = session.run(["logits"], feeds)[0]
+        return out
+
+    return logits
+
+
+def integer_share(folder: Path) -> float:
+    """Share of a model's weights that the file really holds as integers: 0 says that compression had no effect.
+
+    A weight counts as often as it is stored; a table that the output shares counts once. Norms and caches of the
+    rotary embedding, which no recipe touches, are part of the whole.
+    """
+    import onnx
+
+    graph = onnx.load(str(folder / GRAPH), load_external_data=False).graph
+    sizes = {t.name: int(np.prod(t.dims)) for t in graph.initializer}
+    integers, helpers = {}, set()
+    for node in graph.node:
+        if node.op_type not in INTEGER_OPS:
+            continue
+        at = INTEGER_OPS[node.op_type]
+        bits = next((a.i for a in node.attribute if a.name == "bits"), 4)
+        helpers |= set(node.input) - {node.input[1 - at]}
+        if node.input[at] in sizes:
+            integers[node.input[at]] = sizes[node.input[at]] * 8 // bits
+    rest = sum(size for name, size in sizes.items() if name not in helpers)
+    total = sum(integers.values()) + rest
+    return sum(integers.values()) / total if total else 0.0

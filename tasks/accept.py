@@ -1,0 +1,150 @@
+"""Accept: the chosen candidate on documents that nothing was tuned on, against the dense model and the champion.
+
+Always succeeds and says the truth; gate@compressed refuses what is NOT MET.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from nightforge import config, stats
+from nightforge.contract import Contract, Evidence, Term, at_most, judge
+from nightforge.errors import DataError
+from nightforge.scoring import LN2
+from nightforge.stats import Bootstrap, Interval
+from tasks import score, store
+from tasks.hashing import sha256_tree, size_mb
+from tasks.progress import report
+from tasks.score import Scores
+from tasks.stage import Metrics
+
+
+class AcceptConfig(config.Config):
+    """How the acceptance split is scored, and what else than the contract is asked."""
+
+    resamples: int = Field(ge=100, le=1_000_000)
+    """Times that the documents are drawn again for an interval."""
+
+    batch_tokens: int = Field(ge=64)
+    """Bound on rows × padded length of a batch while scoring."""
+
+    champion_margin: float = Field(ge=0, le=1)
+    """Share by which bits per byte may be worse than the last accepted model's, on the upper bound."""
+
+    max_plausible_gain: float = Field(ge=0, le=1)
+    """A compressed model better than its dense original by more than this share points at a broken measurement, and
+    is refused until a person has looked."""
+
+
+def run(
+    cfg: AcceptConfig,
+    contract: Contract,
+    seed: int,
+    dense: Path,
+    compressed: Path,
+    champion: Path,
+    splits: Path,
+    compress: Path,
+    compress_speed: Path,
+    acceptance: Path,
+) -> Metrics:
+    """Judge the compressed model on the acceptance split; writes scores.parquet, one row a document."""
+    split = splits / "acceptance"
+    scored = {}
+    for i, (name, model) in enumerate({"dense": dense, "compressed": compressed}.items()):
+        report(i, 3, f"acceptance split, {name} model")
+        scored[name] = score.in_fresh_process(model, split, cfg.batch_tokens)
+    report(2, 3, "acceptance split, champion")
+    crowned = _read(champion)["champion"]
+    if crowned:
+        with tempfile.TemporaryDirectory(prefix="nightforge-champion-") as folder:
+            store.restore(crowned["md5"], Path(folder) / "model")
+            scored["champion"] = score.in_fresh_process(Path(folder) / "model", split, cfg.batch_tokens)
+    _same_documents(scored)
+    _write_scores(acceptance, scored)
+    boot = Bootstrap(resamples=cfg.resamples, level=contract.confidence)
+    recipe = _read(compress)["chosen"]
+    measured = _judged(cfg, contract, boot, seed, scored, _evidence(dense, compressed, _read(compress_speed), recipe))
+    report(3, 3, f"verdict: {measured['verdict']}")
+    return {
+        **measured,
+        "chosen": recipe,
+        "champion_recorded": crowned,
+        "compressed_sha256": sha256_tree(compressed),
+        "dense_sha256": sha256_tree(dense),
+    }
+
+
+def _evidence(dense: Path, compressed: Path, speed: dict[str, Any], recipe: str) -> dict[str, float]:
+    """Sizes measured now, latency and memory as compress measured them, in turns with the dense model."""
+    fast = speed["candidates"][recipe]
+    return {
+        "size_mb": size_mb(compressed),
+        "dense_size_mb": size_mb(dense),
+        "latency_ms_p50": fast["latency_ms_p50"],
+        "dense_latency_ms_p50": speed["dense"]["latency_ms_p50"],
+        "latency_ms_p95": fast["latency_ms_p95"],
+        "peak_memory_mb": fast["peak_memory_mb"],
+    }
+
+
+def _judged(
+    cfg: AcceptConfig, contract: Contract, boot: Bootstrap, seed: int, scored: dict[str, Scores], seen: dict[str, float]
+) -> dict[str, Any]:
+    """The verdict and all that it rests on, as plain data."""
+    dense, compressed, champion = scored["dense"], scored["compressed"], scored.get("champion")
+    loss = stats.loss_share(compressed.nats, dense.nats, boot, seed)
+    more = [at_most("implausible_gain", cfg.max_plausible_gain, -loss.value, -loss.value)]
+    against = stats.loss_share(compressed.nats, champion.nats, boot, seed) if champion else None
+    if against:
+        more.append(at_most("champion_loss_share", cfg.champion_margin, against.value, against.high))
+    verdict = judge(contract, Evidence(bpb_loss_share=loss.json(), **seen), more)
+    return {
+        "verdict": verdict.verdict,
+        "met": int(verdict.met),
+        "reasons": list(verdict.reasons),
+        "alarms": _alarms(more[0]),
+        "contract": verdict.rows(),
+        "bpb_loss_share": loss.json(),
+        "bpb": {name: _bpb(s, boot, seed).json() for name, s in scored.items()},
+        "champion": {"bpb_loss_share": against.json(), "margin": cfg.champion_margin} if against else None,
+        "documents": len(dense.ids),
+        "bytes": int(dense.bytes.sum()),
+        "size_mb": seen["size_mb"],
+        "dense_size_mb": seen["dense_size_mb"],
+    }
+
+
+def _alarms(gain: Term) -> list[str]:
+    if gain.met:
+        return []
+    return [f"{gain.measured:.2%} better than the dense model: look for a leak or a broken measurement first"]
+
+
+def _bpb(scores: Scores, boot: Bootstrap, seed: int) -> Interval:
+    return stats.ratio(scores.nats, scores.bytes, boot, seed).scaled(1 / LN2)
+
+
+def _same_documents(scored: dict[str, Scores]) -> None:
+    for name, scores in scored.items():
+        if scores.ids.tolist() != scored["dense"].ids.tolist():
+            raise DataError(f"acceptance: the {name} model was scored on other documents than the dense model.")
+
+
+def _write_scores(folder: Path, scored: dict[str, Scores]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    first = scored["dense"]
+    columns = {"id": first.ids, "label": first.labels, "bytes": first.bytes}
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pa.table(columns | {f"{name}_nats": s.nats for name, s in scored.items()})
+    pq.write_table(table, folder / "scores.parquet", compression="zstd")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return loaded

@@ -1,0 +1,223 @@
+"""Compress: export every recipe, measure each in a fresh process, and choose by the contract.
+
+Quality is measured on the search split, so that acceptance has documents that nothing was chosen on. What takes a
+clock is measured last, in turns with the dense model.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from nightforge import config, models, onnx_models, stats
+from nightforge.compress.weight_only import Context
+from nightforge.contract import Contract, Evidence, Judgement, Term, at_most, best, judge, refuse_infeasible
+from nightforge.errors import ConfigError, NightforgeError
+from nightforge.methods import Chosen, Method
+from nightforge.scoring import LN2
+from nightforge.stats import Bootstrap
+from tasks import export, probe, score
+from tasks.hashing import sha256_tree, size_mb
+from tasks.progress import report
+from tasks.score import Scores
+from tasks.stage import Measured, Metrics
+
+CLOCKED = {"latency_ratio", "latency_ms_p95", "peak_memory_mb"}
+"""Terms whose figures go to compress.speed.json alone, so that all else is reproducible to the byte."""
+
+
+class CompressConfig(config.Config):
+    """The recipes to try, and how each is measured."""
+
+    recipes: Annotated[dict[str, Annotated[Method, Chosen("compress")]], Field(min_length=1)]
+    """Name (of the folder under models/candidates) → method; each is exported and measured."""
+
+    export: Annotated[Method, Chosen("export")]
+    """What the compressed model is written for."""
+
+    resamples: int = Field(ge=100, le=1_000_000)
+    """Times that the documents are drawn again for an interval."""
+
+    batch_tokens: int = Field(ge=64)
+    """Bound on rows × padded length of a batch while scoring."""
+
+    rounds: int = Field(ge=1, le=20)
+    """Times that every model is timed, in turns; the median round counts."""
+
+    prompts: int = Field(ge=2, le=1_000)
+    """Prompts of a round; the first warms up."""
+
+    new_tokens: int = Field(ge=2, le=4_096)
+    """Tokens generated after each prompt."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One recipe, as far as it got."""
+
+    folder: Path
+    scores: Scores | None = None
+    failed: str | None = None
+    speed: dict[str, float] = field(default_factory=dict)
+
+
+def run(
+    cfg: CompressConfig, contract: Contract, seed: int, dense: Path, splits: Path, candidates: Path, compressed: Path
+) -> Measured:
+    """Try every recipe on the search split; the chosen one's folder becomes models/compressed.
+
+    Raises:
+        ConfigError: a recipe's name or values cannot be, or the contract asks for a size that none can reach.
+        NightforgeError: every recipe failed.
+    """
+    context = _context(dense)
+    planned = {name: _plan(name, method, context) for name, method in cfg.recipes.items()}
+    least = {name: method.module.least_mb(context, method.cfg) for name, method in cfg.recipes.items()}
+    refuse_infeasible(contract, least, size_mb(dense))
+    steps = len(planned) + 2
+    report(0, steps, "search split, dense model")
+    base = score.in_fresh_process(dense, splits / "search", cfg.batch_tokens)
+    tried = {}
+    for i, (name, (precision, options)) in enumerate(planned.items()):
+        report(i + 1, steps, f"recipe {name}")
+        tried[name] = _try(cfg, name, precision, options, dense, splits / "search", candidates / name)
+    report(steps - 1, steps, "latency, in turns with the dense model")
+    whole = _whole(tried)
+    speed = _time(cfg, dense, whole, base)
+    boot = Bootstrap(resamples=cfg.resamples, level=contract.confidence)
+    described = {n: _describe(c, dense, base, boot, seed) for n, c in whole.items()}
+    judged = {n: _judge(contract, described[n], c.speed, speed, dense) for n, c in whole.items()}
+    chosen = best(judged, {n: d["size_mb"] for n, d in described.items()})
+    shutil.copytree(whole[chosen].folder, compressed)
+    report(steps, steps, f"chose {chosen}: {judged[chosen].verdict} on the search split")
+    table = {n: d | _verdict(judged[n]) for n, d in described.items()}
+    table |= {n: {"failed": c.failed, "meets": False, "why": [c.failed]} for n, c in tried.items() if c.failed}
+    facts = {"bpb": _bpb(base, boot, seed), "size_mb": size_mb(dense), "documents": len(base.ids)}
+    metrics: Metrics = {
+        "chosen": chosen,
+        "feasible": int(judged[chosen].met),
+        "dense": facts,
+        "candidates": table,
+    }
+    return Measured(metrics, {"dense": speed, "candidates": {n: c.speed for n, c in whole.items()}})
+
+
+def _context(dense: Path) -> Context:
+    """What the dense folder says of itself, from its card, its config and the header of its weights."""
+    from safetensors import safe_open
+
+    card = models.card(dense)
+    tied = json.loads((dense / "config.json").read_text(encoding="utf-8")).get("tie_word_embeddings", False)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in sorted(dense.glob("*.safetensors")):
+        with safe_open(file, framework="np") as tensors:
+            shapes |= {key: tuple(tensors.get_slice(key).get_shape()) for key in tensors.keys()}  # noqa: SIM118
+    return Context(card["family"], card["loader"], bool(tied), shapes)
+
+
+def _plan(name: str, method: Method, context: Context) -> tuple[str, dict[str, str]]:
+    if not name.replace("_", "").replace("-", "").isalnum():
+        raise ConfigError(f"compress.recipes: {name!r} names a folder: use letters, digits, - and _.")
+    plan: tuple[str, dict[str, str]] = method.module.apply(context, method.cfg)
+    return plan
+
+
+def _try(
+    cfg: CompressConfig, name: str, precision: str, options: dict[str, str], dense: Path, split: Path, out: Path
+) -> Candidate:
+    """Export one recipe and score it; a failure is part of the result, with its reason."""
+    candidate = Candidate(out)
+    try:
+        export.in_fresh_process(cfg.export, dense, out, precision, options)
+        _write_card(out, dense, name, {"precision": precision, **options}, cfg.export.module.RUNTIME)
+        candidate.scores = score.in_fresh_process(out, split, cfg.batch_tokens)
+    except NightforgeError as e:
+        candidate.failed = f"{type(e).__name__}: {e}"
+        shutil.rmtree(out, ignore_errors=True)
+        print(f"recipe {name} failed: {e}", flush=True)
+    return candidate
+
+
+def _write_card(out: Path, dense: Path, recipe: str, precision: dict[str, str], loader: str) -> None:
+    facts = models.card(dense)
+    kept = {key: facts[key] for key in ("family", "tokenizer_sha256", "parameters", "context_length")}
+    card = {**kept, "loader": loader, "recipe": recipe, "precision": precision, "dense_sha256": sha256_tree(dense)}
+    (out / models.CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _whole(tried: dict[str, Candidate]) -> dict[str, Candidate]:
+    whole = {name: c for name, c in tried.items() if c.failed is None}
+    if not whole:
+        reasons = "; ".join(f"{name}: {c.failed}" for name, c in tried.items())
+        raise NightforgeError(f"compress: every recipe failed. {reasons}")
+    return whole
+
+
+def _time(cfg: CompressConfig, dense: Path, whole: dict[str, Candidate], base: Scores) -> dict[str, float]:
+    """Time the dense model and every candidate in turns; returns the dense model's figures, each a median of rounds."""
+    prompts = base.prompts[: cfg.prompts].tolist()
+    folders = {"": dense} | {name: c.folder for name, c in whole.items()}
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in folders}
+    for _ in range(cfg.rounds):
+        for name, folder in folders.items():
+            rounds[name].append(probe.in_fresh_process(folder, prompts, cfg.new_tokens))
+    middle = {name: {key: median(r[key] for r in taken) for key in taken[0]} for name, taken in rounds.items()}
+    for name, candidate in whole.items():
+        candidate.speed = middle[name]
+    return middle[""]
+
+
+def _describe(candidate: Candidate, dense: Path, base: Scores, boot: Bootstrap, seed: int) -> dict[str, Any]:
+    """All of a candidate that needs no clock, with the proof that the recipe had an effect."""
+    scores = candidate.scores
+    if scores is None or scores.ids.tolist() != base.ids.tolist():
+        raise NightforgeError(f"compress: {candidate.folder.name} was scored on other documents than the dense model.")
+    return {
+        "bpb": _bpb(scores, boot, seed),
+        "bpb_loss_share": stats.loss_share(scores.nats, base.nats, boot, seed).json(),
+        "size_mb": size_mb(candidate.folder),
+        "size_share": size_mb(candidate.folder) / size_mb(dense),
+        "changed_share": onnx_models.integer_share(candidate.folder),
+        "logits_max_difference": float(np.abs(scores.logits - base.logits).max()),
+        "kl_nats_per_token": score.kl_nats(base.logits, scores.logits),
+    }
+
+
+def _judge(
+    contract: Contract, described: dict[str, Any], speed: dict[str, float], base: dict[str, float], dense: Path
+) -> Judgement:
+    seen = Evidence(
+        bpb_loss_share=described["bpb_loss_share"],
+        size_mb=described["size_mb"],
+        dense_size_mb=size_mb(dense),
+        latency_ms_p50=speed["latency_ms_p50"],
+        dense_latency_ms_p50=base["latency_ms_p50"],
+        latency_ms_p95=speed["latency_ms_p95"],
+        peak_memory_mb=speed["peak_memory_mb"],
+    )
+    return judge(contract, seen, [_no_effect(described)])
+
+
+def _no_effect(described: dict[str, Any]) -> Term:
+    """A recipe that changed no weight, no logit, or saved no byte is refused, whatever the contract asks."""
+    idle = described["changed_share"] == 0 or described["logits_max_difference"] == 0 or described["size_share"] >= 1
+    return at_most("no_effect", 0, float(idle), float(idle))
+
+
+def _verdict(judged: Judgement) -> dict[str, Any]:
+    """Whether a candidate meets the contract, and in words why not; figures that a clock took are not repeated."""
+    missed = [t for t in judged.terms if not t.met]
+    why = [
+        f"{t.term} is over its limit {t.limit:g}; see compress.speed.json" if t.term in CLOCKED else reason
+        for t, reason in zip(missed, judged.reasons, strict=True)
+    ]
+    return {"meets": judged.met, "why": why}
+
+
+def _bpb(scores: Scores, boot: Bootstrap, seed: int) -> dict[str, float]:
+    return stats.ratio(scores.nats, scores.bytes, boot, seed).scaled(1 / LN2).json()

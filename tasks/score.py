@@ -1,0 +1,119 @@
+"""Score a model folder on shards in a fresh process: what was written is what is loaded, whatever runtime it is for.
+
+`python -m tasks.score MODEL SHARDS OUT BATCH_TOKENS` writes OUT, a .npz of one value a document.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightforge import models, onnx_models, scoring, tokenizer
+from nightforge.errors import NightforgeError
+from nightforge.scoring import LogitsFn
+from tasks import shards
+from tasks.stage import CODE_ROOT
+
+PROBES = 8
+"""Documents whose logits are kept, to hold two models against each other."""
+PROBE_TOKENS = 48
+PROMPT_TOKENS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One row a document, in the order of the shards."""
+
+    ids: NDArray[np.str_]
+    labels: NDArray[np.str_]
+    bytes: NDArray[np.int64]
+    nats: NDArray[np.float64]
+    logits: NDArray[np.float32]
+    """Of the first documents: (tokens, vocab)."""
+    prompts: NDArray[np.int64]
+    """Beginnings of documents, to generate from: (documents that are long enough, PROMPT_TOKENS)."""
+
+
+class ScoringFailed(NightforgeError):
+    """A model folder could not be loaded or scored."""
+
+
+def in_fresh_process(model: Path, split: Path, batch_tokens: int) -> Scores:
+    """Score a model folder on a folder of shards in a process of its own.
+
+    Raises:
+        ScoringFailed: with the last lines that the process wrote.
+    """
+    with tempfile.TemporaryDirectory(prefix="nightforge-score-") as folder:
+        out = Path(folder) / "scores.npz"
+        done = subprocess.run(
+            [sys.executable, "-m", "tasks.score", str(model), str(split), str(out), str(batch_tokens)],
+            env=os.environ | {"PYTHONPATH": str(CODE_ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode or not out.exists():
+            said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            raise ScoringFailed(f"{model} could not be loaded and scored: {' | '.join(said[-2:])[-600:]}")
+        with np.load(out) as arrays:
+            return Scores(**{name: arrays[name] for name in Scores.__slots__})
+
+
+def score(model: Path, split: Path, batch_tokens: int) -> Scores:
+    """Score a model folder on a folder of shards, here and now."""
+    logits_fn, words, context = _open(model)
+    records = list(shards.read(split))
+    documents = [tokenizer.encode(words, r) for r in records]
+    probe = [d[: min(PROBE_TOKENS, context)] for d in documents[:PROBES]]
+    return Scores(
+        ids=np.array([r.id for r in records]),
+        labels=np.array([r.label or "" for r in records]),
+        bytes=scoring.text_bytes([r.text for r in records]),
+        nats=scoring.document_nats(logits_fn, documents, batch_tokens, context),
+        logits=np.concatenate([_logits(logits_fn, ids) for ids in probe]),
+        prompts=np.array([d[:PROMPT_TOKENS] for d in documents if len(d) > PROMPT_TOKENS], dtype=np.int64),
+    )
+
+
+def _open(model: Path) -> tuple[LogitsFn, Any, int]:
+    """Logits function, tokenizer and context length of a model folder of either loader."""
+    card = models.card(model)
+    if card["loader"] == "transformers":
+        loaded = models.load(model)
+        return models.logits_fn(loaded.model), loaded.tokenizer, loaded.context
+    from transformers import PreTrainedTokenizerFast
+
+    words = PreTrainedTokenizerFast.from_pretrained(model, local_files_only=True)
+    return onnx_models.logits_fn(model), words, int(card["context_length"])
+
+
+def _logits(logits_fn: LogitsFn, ids: list[int]) -> NDArray[np.float32]:
+    row = np.array([ids], dtype=np.int64)  # (1, seq)
+    logits: NDArray[np.float32] = np.asarray(logits_fn(row, np.ones_like(row)), dtype=np.float32)[0]
+    return logits
+
+
+def kl_nats(dense: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Mean KL(dense ‖ other) a token, in nats; both logits (tokens, vocab)."""
+    p, q = _log_softmax(dense), _log_softmax(other)
+    return float((np.exp(p) * (p - q)).sum(axis=-1).mean())
+
+
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+
+
+if __name__ == "__main__":
+    model, split, out, batch_tokens = sys.argv[1:]
+    scores = score(Path(model), Path(split), int(batch_tokens))
+    np.savez(out, **{name: getattr(scores, name) for name in Scores.__slots__})
+    print(json.dumps({"documents": len(scores.ids)}))
