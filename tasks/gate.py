@@ -1,7 +1,6 @@
 """A gate: its verdict file exists only while every expectation of its suite holds for the artifact."""
 
 import json
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +77,12 @@ def _lines(r: Result, examples: dict[str, str]) -> list[str]:
 
 
 def _example(text: str) -> str:
-    return textwrap.shorten(privacy.evidence(text), EXAMPLE_CHARS, placeholder="…")
+    """A piece of a text around the first thing redacted in it, harmless to a terminal."""
+    safe, counts = privacy.redact(text)
+    found = min((safe.find(f"[{kind.upper()}]") for kind in counts), default=0)
+    start = max(found - EXAMPLE_CHARS // 2, 0)
+    piece = "".join(c if c.isprintable() else " " for c in safe[start : start + EXAMPLE_CHARS])
+    return f"{'…' * (start > 0)}{' '.join(piece.split())}{'…' * (start + EXAMPLE_CHARS < len(safe))}"
 
 
 def _write(path: Path, verdict: dict[str, Any]) -> None:

@@ -152,13 +152,20 @@ def _result(expectation: Expectation, got: Any, frame: pd.DataFrame) -> Result:
         return Result(expectation, False, {"error": str(raised[0]) + have}, [])
     result = got.result
     if "unexpected_count" not in result or "element_count" not in result:
-        return Result(expectation, bool(got.success), {"value": _plain(result.get("observed_value"))}, [])
+        return Result(expectation, bool(got.success), _whole(result), [])
     count, total, missing = (result[k] for k in ("unexpected_count", "element_count", "missing_count"))
     observed = {"unexpected": int(count), "of": int(total), "missing": int(missing)}
     if expectation.of == "facts":
         observed = {"value": _plain(frame[expectation.column][0])}
     vacuous = total == 0 or (missing > 0 and expectation.expect not in NULL_IS_MEANT)
     return Result(expectation, bool(got.success) and not vacuous, observed, _ids(result))
+
+
+def _whole(result: dict[str, Any]) -> dict[str, Any]:
+    """What was seen of a whole column; for sets of names those too many and those that lack."""
+    if "partial_missing_list" in result:
+        return {"unexpected": result["partial_unexpected_list"], "missing": result["partial_missing_list"]}
+    return {"value": _plain(result.get("observed_value"))}
 
 
 def _nothing(expectation: Expectation) -> Result:

@@ -34,7 +34,8 @@ def of(artifact: Path, beside: Path) -> Tables:
     """The tables of an artifact, by what it is: metrics (JSON), a folder of splits, or a folder of shards.
 
     `beside` is what it is compared with: rejected rows, the records it was made from, splits, or scores.
-    Memory grows by about 250 bytes a row, whatever the length of the texts.
+    Memory grows by about 300 bytes a row (600 once Great Expectations has looked at them), whatever the length of
+    the texts.
 
     Raises:
         DataError: neither metrics nor shards lie there.

@@ -160,6 +160,13 @@ def test_a_suite_that_cannot_be_held_is_refused(tmp_path: Path, spec: dict[str, 
     assert not Path("reports/gates/raw.json").exists()
 
 
+def test_labels_that_were_not_expected_are_named(tmp_path: Path) -> None:
+    state = healthy.state("raw")
+    state["artifact"] = [healthy.replace(r, label="tool" if r.label == "time" else r.label) for r in state["artifact"]]
+    with pytest.raises(GateClosed, match=r"unexpected \['tool'\], missing \['time'\]"):
+        run(tmp_path, "raw", state, suite("raw"))
+
+
 def test_a_missing_column_closes_the_gate_and_names_those_there_are(tmp_path: Path) -> None:
     spec = {"rows": [{"expect": "expect_column_values_to_be_unique", "column": "n_wrods", "why": "x"}]}
     with pytest.raises(GateClosed, match="n_words"):
