@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nightforge.errors import AssetMissing
 from tasks import doctor_chain, doctor_machine, doctor_project, doctor_source, stage
-from tasks.doctor_check import Check
+from tasks.doctor_check import Check, Size
 
 MARK = {"ok": "✓", "warn": "!", "fail": "✗"}
 WIDTH = 110
@@ -41,10 +41,10 @@ def examine(project: Path) -> list[Check]:
         checks += _safely("wiring", lambda: doctor_project.wired(project))
         checks += _safely("sources", lambda: doctor_source.readable(project))
         checks += _safely("prefect", doctor_project.prefect)
-        batch, parameters, peak_bytes = doctor_chain.finish(rehearsal) if rehearsal else ([], 0, 0)
-        checks.append(doctor_machine.disk(_cache(project), doctor_source.source_bytes(project), parameters))
-        if parameters:
-            checks.append(doctor_machine.memory(parameters, peak_bytes))
+        batch, size = doctor_chain.finish(rehearsal) if rehearsal else ([], Size())
+        checks.append(doctor_machine.disk(_cache(project), doctor_source.source_bytes(project), size.parameters))
+        if size.parameters:
+            checks += doctor_machine.memory(size)
         return checks + batch
 
 

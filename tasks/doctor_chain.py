@@ -7,7 +7,6 @@ run one after another in one process, so that heavy imports are paid once.
 import json
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -24,8 +23,9 @@ import yaml
 from nightforge.errors import NightforgeError
 from nightforge.records import Record, content_id
 from tasks import shards, sources, stage, wiring
-from tasks.doctor_check import Check
+from tasks.doctor_check import Check, Size
 from tasks.doctor_source import cached, config, peek
+from tasks.probe import peak_memory_mb
 
 CHAIN = ("clean", "split", "balance", "augment", "train", "evaluate")
 WORDS = """small large green bright river stone animal plant tree bird wing leaf water hand slow quick old young round
@@ -33,7 +33,10 @@ flat northern common wild edible having with from near under over found used mad
 RECORDS, LOOKED_AT = 400, 20_000
 TIMEOUT_S = 300
 SAID = Path("said.json")
-SMALL: dict[str, dict[str, Any]] = {}
+SMALL: dict[str, Any] = {
+    "train": {"loop": {"steps": 1, "eval_every": 1, "precision": "fp32"}, "eval_documents": 8},
+    "evaluate": {"speed_prompts": 2, "speed_prompt_tokens": 2, "speed_new_tokens": 2},
+}
 """Values that only say how long a stage works, and what they are here; all others stay as the project has them."""
 
 
@@ -50,13 +53,12 @@ def start(project: Path, folder: Path) -> Rehearsal:
     stages = wiring.stages(project)
     _graph(project, folder)
     values = wiring.read_yaml(project / "params.yaml")
-    for section, small in SMALL.items():
-        if isinstance(values.get(section), dict):
-            values[section] |= {k: v for k, v in small.items() if k in values[section]}
+    _shrink(values, SMALL)
     (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     for room in ("nightforge", "tasks"):
         (folder / room).symlink_to(stage.CODE_ROOT / room)
     _bring(project, folder, stages)
+    _start_model(values, folder, sources.home_folder(project), stages)
     rows, found = _records(project, stages)
     shards.write(folder / stages["clean"].paths["raw"], found)
     env = {
@@ -71,8 +73,8 @@ def start(project: Path, folder: Path) -> Rehearsal:
     return Rehearsal(process, folder, rows)
 
 
-def finish(run: Rehearsal) -> tuple[list[Check], int, int]:
-    """A check for each stage, the model's parameters, and the peak memory in bytes; 0 where it did not get so far."""
+def finish(run: Rehearsal) -> tuple[list[Check], Size]:
+    """A check for each stage, and what the model took."""
     try:
         code = run.process.wait(TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -89,7 +91,7 @@ def finish(run: Rehearsal) -> tuple[list[Check], int, int]:
         checks.append(Check(f"batch after {after.removeprefix('batch ')}", "fail", f"{why}: {tail}", way))
     if checks:
         checks[0] = checks[0]._replace(found=f"{run.rows}: {checks[0].found}")
-    return checks, int(said.get("parameters", 0)), int(said.get("peak_bytes", 0))
+    return checks, Size(*(int(said.get(key, 0)) for key in Size._fields))
 
 
 def _check(step: dict[str, Any]) -> Check:
@@ -108,6 +110,31 @@ def _graph(project: Path, folder: Path) -> None:
         body[name]["deps"] = [*data, *map(str, code)]
     kept = {"stages": {name: body[name] for name in CHAIN}}
     (folder / "dvc.yaml").write_text(yaml.safe_dump(kept), encoding="utf-8")
+
+
+def _shrink(values: Any, small: dict[str, Any]) -> None:
+    """Put the small values in the place of those that there are; what is not there stays for the stage to miss."""
+    for key in small.keys() & (values.keys() if isinstance(values, dict) else set()):
+        if isinstance(small[key], dict):
+            _shrink(values[key], small[key])
+        else:
+            values[key] = small[key]
+
+
+def _start_model(values: dict[str, Any], folder: Path, home: Path, stages: dict[str, wiring.Wiring]) -> None:
+    """Record the starting model that params.yaml names, as a run would, but for its hashes."""
+    named = str((values.get("train") or {}).get("model", "scratch"))
+    if named == "scratch":
+        record: dict[str, Any] = {"from": "scratch"}
+    else:
+        record = {"folder": named, "files": {}}
+        (folder / named).parent.mkdir(parents=True, exist_ok=True)
+        if not (folder / named).exists():
+            (folder / named).symlink_to(home / named)
+    path = folder / stages["train"].paths["base"]
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record), encoding="utf-8")
 
 
 def _python(room: str) -> Iterator[Path]:
@@ -170,15 +197,19 @@ def main() -> int:
             error = f"{type(e).__name__}: {e}"
         found = skipped or f"{time.monotonic() - started:.1f} s"
         said["steps"].append({"stage": name, "error": error, "found": found})
-        said["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-            1 if sys.platform == "darwin" else 1024
-        )
+        said["peak_bytes"] = peak_memory_mb() * 1e6
+        said["peak_gpu_bytes"] = _peak_gpu_bytes()
         card = stages["train"].paths["dense"] / "model.json"
         said["parameters"] = json.loads(card.read_text(encoding="utf-8"))["parameters"] if card.exists() else 0
         SAID.write_text(json.dumps(said), encoding="utf-8")
         if error:
             return 1
     return 0
+
+
+def _peak_gpu_bytes() -> int:
+    torch = sys.modules.get("torch")
+    return int(torch.cuda.max_memory_allocated()) if torch is not None and torch.cuda.is_available() else 0
 
 
 def _run(one: wiring.Wiring) -> str:

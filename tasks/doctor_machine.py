@@ -13,7 +13,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from tasks.doctor_check import Check
+from tasks.doctor_check import Check, Size
 from tasks.stage import CODE_ROOT
 
 GB = 1e9
@@ -161,24 +161,32 @@ def disk(folder: Path, source_bytes: int, parameters: int) -> Check:
     return Check("disk", "ok", found)
 
 
-def memory(parameters: int, peak_bytes: int) -> Check:
-    """Memory free against what training holds; the peak was measured over one batch of the real size, on the CPU."""
+def memory(size: Size) -> Iterator[Check]:
+    """Memory free against what training holds, on the CPU and on the GPU where torch has one."""
     import psutil
+    import torch
 
-    free = psutil.virtual_memory().available / GB
-    states = BYTES_PER_PARAMETER * parameters / GB
-    needed = max(states, peak_bytes / GB)
-    found = (
-        f"{free:.1f} GB available; training {parameters / 1e6:.1f} M parameters holds {states:.2f} GB "
-        f"(weights, gradients, two moments); one batch peaked at {peak_bytes / GB:.2f} GB in all"
+    states = BYTES_PER_PARAMETER * size.parameters
+    what = (
+        f"training {size.parameters / 1e6:.1f} M parameters holds {states / GB:.2f} GB "
+        "(weights, gradients, two moments); one batch peaked at"
     )
+    on_gpu = torch.cuda.is_available()
+    here = size.peak_bytes if on_gpu else max(states, size.peak_bytes)
+    yield _room("memory", psutil.virtual_memory().available, here, f"{what} {size.peak_bytes / GB:.2f} GB in all")
+    if on_gpu:
+        free, _ = torch.cuda.mem_get_info()
+        peak = size.peak_gpu_bytes
+        yield _room("GPU memory", free, max(states, peak), f"{what} {peak / GB:.2f} GB")
+
+
+def _room(name: str, free: int, needed: int, what: str) -> Check:
+    found = f"{free / GB:.1f} GB available; {what}"
     if free < needed:
-        return Check(
-            "memory", "fail", found, "smaller train.tokens_per_batch or model in params.yaml, or a larger machine"
-        )
-    return Check(
-        "memory", "ok" if free > 1.5 * needed else "warn", found, "" if free > 1.5 * needed else "close other work"
-    )
+        return Check(name, "fail", found, "a smaller batch or model in params.yaml, or a larger machine")
+    if free < 1.5 * needed:
+        return Check(name, "warn", found, "end other work on this machine first")
+    return Check(name, "ok", found)
 
 
 def _pyproject() -> dict[str, Any]:

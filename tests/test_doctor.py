@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tasks import doctor, doctor_chain, doctor_machine, doctor_project, doctor_source
-from tasks.doctor_check import Check
+from tasks.doctor_check import Check, Size
 
 ROOT = Path(__file__).parent.parent
 
@@ -157,9 +157,9 @@ def test_disk_and_memory_against_the_estimate(tmp_path: Path) -> None:
     assert doctor_machine.disk(tmp_path / "not/yet/there", 1_000, 1_000_000).status in {"ok", "warn"}
     full = doctor_machine.disk(tmp_path, 10**18, 0)
     assert full.status == "fail" and "10000000000.2 GB" in full.found and "dvc cache dir" in full.way_out
-    small = doctor_machine.memory(1_000_000, 10**8)
+    small = next(doctor_machine.memory(Size(1_000_000, 10**8)))
     assert small.status == "ok" and "holds 0.02 GB" in small.found  # 16 bytes × 10⁶
-    huge = doctor_machine.memory(10**12, 0)
+    huge = list(doctor_machine.memory(Size(10**12, 0)))[-1]  # on the device that trains
     assert huge.status == "fail" and "holds 16000.00 GB" in huge.found
 
 
@@ -207,16 +207,16 @@ def test_the_table_is_aligned_and_shows_the_way_out() -> None:
 
 @pytest.mark.slow
 def test_one_batch_goes_through_and_a_fault_in_it_names_its_stage(project: Path, tmp_path_factory: Any) -> None:
-    def batch() -> tuple[list[Check], int, int]:
+    def batch() -> tuple[list[Check], Size]:
         return doctor_chain.finish(doctor_chain.start(project, tmp_path_factory.mktemp("batch")))
 
-    checks, parameters, peak_bytes = batch()
+    checks, size = batch()
     assert [c.name for c in checks] == [f"batch {name}" for name in doctor_chain.CHAIN]
     assert {c.status for c in checks} == {"ok"}, doctor.table(checks)
     assert checks[0].found.startswith("records of the source")
-    assert parameters > 100_000 and peak_bytes > 10**8
+    assert size.parameters > 100_000 and size.peak_bytes > 10**8
     edit(project, lambda values: values["clean"]["presets"]["short"][2].update(words_min=150))
-    checks, _, _ = batch()
+    checks, _ = batch()
     assert checks[-1].status == "fail" and checks[-1].name in {"batch clean", "batch split"}
 
 
