@@ -70,7 +70,7 @@ def document_nats(model: Ngram, documents: Sequence[Document]) -> Floats:
         rest = np.where(usable, _look_up(table.contexts, table.rest, grams >> np.uint64(BITS), missing=1.0), 1.0)
         share = np.where(usable, _look_up(table.grams, table.share, grams, missing=0.0), 0.0)
         p = share + rest * p
-    nats: Floats = np.bincount(owner, weights=-np.log(p), minlength=len(documents))
+    nats: Floats = np.bincount(owner, -np.log(p), len(documents)).astype(np.float64)
     return nats
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 LN2 = float(np.log(2))
+BATCH_TOKENS = 4096
+"""Bound on a scored batch where nothing else is said: a few tens of MB of logits, and fast on two cores."""
 Ids = NDArray[np.int64]
 LogitsFn = Callable[[Ids, Ids], Any]
 """(input_ids (batch, seq), attention_mask (batch, seq)) → logits (batch, seq, vocab), numpy or torch."""
@@ -73,3 +75,8 @@ def document_nats(
 def text_bytes(texts: Sequence[str]) -> NDArray[np.int64]:
     """UTF-8 bytes of each text: (texts,)."""
     return np.array([len(t.encode()) for t in texts], dtype=np.int64)
+
+
+def text_tokens(documents: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Tokens of each encoded document's text, the label and the end not counted: (documents,)."""
+    return np.array([len(d) - 2 for d in documents], dtype=np.int64)

@@ -4,7 +4,8 @@ Sennrich et al. 2016 (BPE); the byte alphabet and the splitting pattern are GPT-
 `tokenizer.json` loads in transformers and in ONNX Runtime GenAI alike.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from nightforge.records import Record
@@ -63,20 +64,28 @@ def add_labels(tokenizer: Any, labels: Iterable[str]) -> int:
 
 
 def encode(tokenizer: Any, record: Record) -> list[int]:
-    """`[label token] text tokens [eos]`. A label that training never saw conditions on `<|label:none|>`.
+    """`[label token] text tokens [eos]` of one record; see `encode_all`."""
+    return next(encode_all(tokenizer, [record]))
+
+
+def encode_all(tokenizer: Any, records: Iterable[Record]) -> Iterator[list[int]]:
+    """`[label token] text tokens [eos]` of each record. A label that training never saw conditions on `none`.
 
     The text is data: a literal `<|eos|>` in it is spelled out in bytes, never read as the token.
     """
-    return [*prompt(tokenizer, record.label), *encode_text(tokenizer, record.text), tokenizer.eos_token_id]
+    known = tokenizer.get_added_vocab()
+    remaining = iter(records)
+    while some := list(islice(remaining, 1000)):
+        texts = [record.text for record in some]
+        batch = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+        for record, ids in zip(some, batch, strict=True):
+            yield [_label_id(known, record.label), *ids, tokenizer.eos_token_id]
 
 
 def prompt(tokenizer: Any, label: str | None) -> list[int]:
     """The tokens that stand before a text of this label."""
-    known = tokenizer.get_added_vocab()
-    return [known.get(label_token(label), known[label_token(None)])]
+    return [_label_id(tokenizer.get_added_vocab(), label)]
 
 
-def encode_text(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of a text alone."""
-    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-    return ids
+def _label_id(known: dict[str, int], label: str | None) -> int:
+    return known.get(label_token(label), known[label_token(None)])

@@ -1,0 +1,64 @@
+"""Bits per byte and perplexity, over all documents and by slice, each with its interval.
+
+Bits per byte do not depend on the tokenizer, so models with different vocabularies compare (Gao et al. 2020, *The
+Pile*, §3.1). Perplexity is per token of this model's own vocabulary, and compares only models that share it.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from nightforge import stats
+from nightforge.config import Config as BaseConfig
+from nightforge.evaluate import Scores, Subject
+from nightforge.scoring import LN2
+
+
+class Config(BaseConfig):
+    """How documents are sliced."""
+
+    length_edges_bytes: list[int] = Field(min_length=1)
+    """Rising edges between slices by length, in UTF-8 bytes of the text: [40, 80] gives <40, 40–79 and ≥80."""
+    slice_documents_min: int = Field(ge=1)
+    """Slices of fewer documents are left out: their intervals would say nothing."""
+
+
+SAMPLE = Config(length_edges_bytes=[40, 80], slice_documents_min=1)
+
+
+def measure(subject: Subject, cfg: Config) -> Scores:
+    """Bits per byte and perplexity with intervals.
+
+    Raises:
+        DataError: no documents.
+    """
+    everything = np.ones(len(subject.records), dtype=bool)
+    lengths = np.digitize(subject.bytes, cfg.length_edges_bytes)
+    labels = np.array([record.label or "none" for record in subject.records])
+    per_token = stats.ratio(subject.nats, subject.tokens, subject.boot, subject.seed)
+    edges = cfg.length_edges_bytes
+    names = [f"<{edges[0]}", *(f"{a}–{b - 1}" for a, b in pairwise(edges)), f"≥{edges[-1]}"]
+    return Scores(
+        {
+            "bpb": _bpb(subject, everything).json(),
+            "perplexity": stats.Interval(*np.exp(per_token).tolist()).json() | {"unit": "per token"},
+            "by_label": _sliced(subject, cfg, {str(n): labels == n for n in np.unique(labels)}),
+            "by_length": _sliced(subject, cfg, {name: lengths == i for i, name in enumerate(names)}),
+            "documents": len(subject.records),
+            "bytes": int(subject.bytes.sum()),
+            "tokens": int(subject.tokens.sum()),
+        }
+    )
+
+
+def _sliced(subject: Subject, cfg: Config, slices: dict[str, NDArray[np.bool_]]) -> dict[str, Any]:
+    enough = {name: rows for name, rows in slices.items() if rows.sum() >= cfg.slice_documents_min}
+    return {name: _bpb(subject, rows).json() | {"documents": int(rows.sum())} for name, rows in enough.items()}
+
+
+def _bpb(subject: Subject, rows: NDArray[np.bool_]) -> stats.Interval:
+    nats_per_byte = stats.ratio(subject.nats[rows], subject.bytes[rows], subject.boot, subject.seed)
+    return nats_per_byte.scaled(1 / LN2)

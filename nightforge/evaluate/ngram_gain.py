@@ -1,0 +1,42 @@
+"""The gain over a byte n-gram trained on the same texts, told the same labels and scored on the same bytes, paired.
+
+A network that does not beat it has learnt nothing that counting would not give; see nightforge.ngram.
+"""
+
+from pydantic import Field
+
+from nightforge import ngram, stats
+from nightforge.config import Config as BaseConfig
+from nightforge.evaluate import Scores, Subject
+from nightforge.scoring import LN2
+
+
+class Config(BaseConfig):
+    """The baseline."""
+
+    order: int = Field(ge=1, le=ngram.MAX_ORDER)
+    """Bytes in an n-gram."""
+
+
+SAMPLE = Config(order=3)
+
+
+def measure(subject: Subject, cfg: Config) -> Scores:
+    """Bits per byte of the n-gram, and how many fewer the model needs (above zero: the model is better).
+
+    Raises:
+        DataError: no documents.
+    """
+    fitted = ngram.fit([(r.label, r.text.encode()) for r in subject.training()], cfg.order)
+    nats = ngram.document_nats(fitted, [(r.label, r.text.encode()) for r in subject.records])
+    baseline = stats.ratio(nats, subject.bytes, subject.boot, subject.seed).scaled(1 / LN2)
+    gain = stats.difference(nats, subject.nats, subject.bytes, subject.boot, subject.seed).scaled(1 / LN2)
+    return Scores(
+        {
+            "ngram_order": cfg.order,
+            "ngram_bpb": baseline.value,
+            "ngram_bpb_interval": baseline.json(),
+            "gain_over_ngram_bpb": gain.json(),
+        },
+        columns={"ngram_nats": nats},
+    )

@@ -1,0 +1,104 @@
+"""evaluate: what the dense model is worth on the validation split, and how fast it is in a process of its own."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from pydantic import Field
+
+from nightforge import loop, models, scoring, tokenizer
+from nightforge.config import Config
+from nightforge.errors import ConfigError, DataError
+from nightforge.evaluate import Scores, Subject
+from nightforge.methods import Chosen, Method
+from nightforge.stats import Bootstrap
+from tasks import probe, shards
+from tasks.hashing import size_mb
+from tasks.progress import report
+from tasks.stage import Measured
+
+
+class EvaluateConfig(Config):
+    """What is measured of a trained model, on what, and how."""
+
+    metrics: list[Annotated[Method, Chosen("evaluate")]] = Field(min_length=1)
+    """Metrics, each a file of nightforge/evaluate/."""
+    bootstrap: Bootstrap
+    """How intervals are drawn, over documents."""
+    threads: int = Field(ge=1, le=1024)
+    """CPU threads while scoring; another count gives other rounding."""
+    batch_tokens: int = Field(ge=16)
+    """Tokens scored at once, padding included."""
+    speed_prompts: int = Field(ge=2)
+    """Beginnings of documents to generate from under a clock; the first only warms up."""
+    speed_prompt_tokens: int = Field(ge=1)
+    """Tokens of such a beginning, its label included."""
+    speed_new_tokens: int = Field(ge=2)
+    """Tokens generated from each."""
+
+
+def run(cfg: EvaluateConfig, seed: int, dense: Path, splits: Path, balanced: Path, evaluation: Path) -> Measured:
+    """Score every validation document, measure, and write scores.parquet and samples.json.
+
+    Raises:
+        ConfigError: two metrics write the same figure.
+    """
+    torch.set_num_threads(cfg.threads)
+    loaded = models.load(dense, loop.device())
+    records = list(shards.read(splits / "validation"))
+    encoded = list(tokenizer.encode_all(loaded.tokenizer, records))
+    report(1, len(cfg.metrics) + 3, "scoring documents")
+    subject = Subject(
+        loaded=loaded,
+        records=records,
+        nats=scoring.document_nats(models.logits_fn(loaded.model), encoded, cfg.batch_tokens, loaded.context),
+        tokens=scoring.text_tokens(encoded),
+        bytes=scoring.text_bytes([r.text for r in records]),
+        training=lambda: shards.read(balanced),
+        boot=cfg.bootstrap,
+        seed=seed,
+    )
+    found = _measured(cfg.metrics, subject)
+    _write(evaluation, subject, found)
+    report(len(cfg.metrics) + 2, len(cfg.metrics) + 3, "timing generation in a process of its own")
+    long_enough = [d[: cfg.speed_prompt_tokens] for d in encoded if len(d) > cfg.speed_prompt_tokens]
+    if len(long_enough) < 2:
+        raise DataError(
+            f"evaluate: expected at least 2 validation documents longer than {cfg.speed_prompt_tokens} tokens "
+            f"to time generation from, got {len(long_enough)}. Lower evaluate.speed_prompt_tokens."
+        )
+    speed = probe.in_fresh_process(dense, long_enough[: cfg.speed_prompts], cfg.speed_new_tokens)
+    size = {"size_mb": size_mb(dense), "parameters": loaded.card["parameters"]}
+    metrics = {key: value for scores in found for key, value in scores.metrics.items()}
+    return Measured(metrics | size, {**speed, "runtime": f"torch {torch.__version__}"})
+
+
+def _measured(metrics: list[Method], subject: Subject) -> list[Scores]:
+    found: list[Scores] = []
+    seen: dict[str, str] = {}
+    for i, metric in enumerate(metrics, start=2):
+        report(i, len(metrics) + 3, metric.name)
+        scores: Scores = metric.module.measure(subject, metric.cfg)
+        for key in [*scores.metrics, *scores.columns]:
+            if key in seen:
+                raise ConfigError(f"evaluate.metrics: {seen[key]} and {metric.name} both write {key!r}; keep one.")
+            seen[key] = metric.name
+        found.append(scores)
+    return found
+
+
+def _write(folder: Path, subject: Subject, found: list[Scores]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    columns: dict[str, Any] = {
+        "id": [r.id for r in subject.records],
+        "label": [r.label for r in subject.records],
+        "nats": subject.nats,
+        "tokens": subject.tokens,
+        "bytes": subject.bytes,
+    }
+    pq.write_table(pa.table(columns | {k: v for s in found for k, v in s.columns.items()}), folder / "scores.parquet")
+    samples = [sample for scores in found for sample in scores.samples]
+    (folder / "samples.json").write_text(json.dumps(samples, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,75 @@
+"""Time greedy generation by a model folder in a process of its own, so that memory and caches are of this model alone.
+
+`python -m tasks.probe MODEL NEW_TOKENS` reads prompts (JSON lists of token ids) from stdin, prints one JSON line.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from nightforge import models
+from nightforge.errors import NightforgeError
+from tasks.stage import CODE_ROOT
+
+RUNTIMES = {"transformers": "tasks.probe_torch", "onnxruntime-genai": "tasks.probe_genai"}
+"""Loader of model.json → the module whose `measure(model, prompts, new_tokens)` gives seconds a generated token."""
+
+
+class ProbeFailed(NightforgeError):
+    """A model folder could not be loaded, or could not generate."""
+
+
+def in_fresh_process(model: Path, prompts: Sequence[Sequence[int]], new_tokens: int) -> dict[str, float]:
+    """Figures of `measure`, taken in a new process.
+
+    Raises:
+        ProbeFailed: with the last lines that the process wrote.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks.probe", str(model), str(new_tokens)],
+        input=json.dumps([list(p) for p in prompts]),
+        env=os.environ | {"PYTHONPATH": str(CODE_ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise ProbeFailed(f"{model} could not be timed: {' | '.join(said[-2:])[-600:]}")
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def measure(model: Path, prompts: Sequence[Sequence[int]], new_tokens: int) -> dict[str, float]:
+    """Time each generated token after a prompt's first. Peak memory is of the whole process, its libraries included."""
+    runtime = import_module(RUNTIMES[models.card(model)["loader"]])
+    seconds = np.array(runtime.measure(model, prompts, new_tokens))
+    return {
+        "latency_ms_p50": float(np.quantile(seconds, 0.5) * 1e3),
+        "latency_ms_p95": float(np.quantile(seconds, 0.95) * 1e3),
+        "tokens_per_s": float(len(seconds) / seconds.sum()),
+        "peak_memory_mb": peak_memory_mb(),
+    }
+
+
+def peak_memory_mb() -> float:
+    """Most resident memory that this process had, in MB (10⁶ bytes).
+
+    Linux hands `ru_maxrss` on from the parent through fork and exec, so there it is read from /proc.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS counts bytes
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]), json.load(sys.stdin), int(sys.argv[2]))))
