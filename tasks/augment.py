@@ -89,14 +89,14 @@ def _variants(
         rng = random.Random(f"{seed} {record.id} {copy}")  # noqa: S311  not for secrets
         tried = record
         for variant in method.module.vary(record, method.cfg, rng, assets):
-            meta = {**variant.meta, "parent": record.id, "augmenter": method.name, "copy": copy}
+            meta = {**variant.meta, "augmenter": method.name, "copy": copy}
             tried = replace(variant, meta=meta)
             if (key := _key(tried.text)) not in seen:
                 seen.add(key)
                 yield tried, None
                 break
         else:
-            reason = "nothing to vary" if tried is record else "equals another row"
+            reason = "nothing_to_vary" if tried is record else "equals_another_row"
             yield tried, Reject(reason, evidence(tried.text))
 
 

@@ -49,7 +49,7 @@ def run(cfg: BalanceConfig, seed: int, splits: Path, plan: Path, balance_rejects
     with Shards(plan, PLAN) as out, RejectShards(balance_rejects) as rejects:
         for at, record in enumerate(shards.read(train)):
             if not times[at]:
-                reject = Reject("class over its share", evidence(f"{labels[at]}: {record.text}"))
+                reject = Reject("class_over_its_share", evidence(f"{labels[at]}: {record.text}"))
                 rejects.put(record, "balance", reject)
                 continue
             out.add({"id": record.id, "copies": times[at] - 1})
@@ -61,7 +61,7 @@ def run(cfg: BalanceConfig, seed: int, splits: Path, plan: Path, balance_rejects
         "rows_read": len(labels),
         "rows_kept": out.rows,
         "rows_rejected": rejects.rows,
-        "rejected": {"balance": {"class over its share": rejects.rows}} if rejects.rows else {},
+        "rejected": {"balance": {"class_over_its_share": rejects.rows}} if rejects.rows else {},
         "copies": synthetic.total(),
         "copies_per_row_max": max((n - 1 for n in times.values()), default=0),
         "synthetic_share": synthetic.total() / (synthetic.total() + after.total()),

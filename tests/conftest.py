@@ -1,6 +1,11 @@
 """Shared fixtures. Tests never talk to a network or to a Prefect server that they did not start."""
 
 import os
+from pathlib import Path
+
+import pytest
+
+from tests import mini_wordnet
 
 for name, value in {
     "DO_NOT_TRACK": "1",
@@ -14,3 +19,11 @@ for name, value in {
 for who in ("AUTHOR", "COMMITTER"):  # a bare machine has no git identity
     os.environ.setdefault(f"GIT_{who}_NAME", "tests")
     os.environ.setdefault(f"GIT_{who}_EMAIL", "tests@localhost")
+
+
+@pytest.fixture(scope="session")
+def wordnet_assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of assets that holds a WordNet of a few words."""
+    folder = tmp_path_factory.mktemp("assets")
+    mini_wordnet.write(folder / "wordnet")
+    return folder

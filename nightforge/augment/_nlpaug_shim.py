@@ -35,9 +35,7 @@ _PROTECTED = r"""
   | \w+(?:[_/\\.]\w+)+|\w+\(\)|\w*[a-z][A-Z]\w*        # paths, snake_case, camelCase
   | \w+(?:['’-]\w+)+                                   # compounds and contractions
 """
-_TOKEN = re.compile(
-    rf"(?P<protected>{_PROTECTED})|(?P<word>[^\W\d_]+)|(?P<other>\s+|[^\w\s]+|\w)", re.VERBOSE | re.DOTALL
-)
+_TOKEN = re.compile(rf"(?P<protected>{_PROTECTED})|(?P<word>[^\W\d_]+)|(?P<other>\s+|.)", re.VERBOSE | re.DOTALL)
 
 
 def tokens(text: str) -> list[str]:

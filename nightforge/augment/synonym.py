@@ -44,9 +44,9 @@ def vary(record: Record, cfg: Config, rng: random.Random, assets: Path) -> Itera
         AssetMissing: there is no WordNet in the assets.
     """
     folder = assets / cfg.asset
-    if not (folder / "index.sense").exists():
+    if not (folder / "data.noun").exists():
         raise AssetMissing(
-            f"{folder}: expected WordNet (data.noun, index.sense, …). List it in ingest.assets of params.yaml."
+            f"{folder}: expected WordNet (data.noun, index.noun, …). List it in ingest.assets of params.yaml."
         )
     count = math.ceil(cfg.word_share * len(words(record.text)))
     if not count:
@@ -58,7 +58,7 @@ def vary(record: Record, cfg: Config, rng: random.Random, assets: Path) -> Itera
         if text == record.text:
             return
         edits = [[change["orig_token"], change["new_token"]] for change in changes]
-        meta = {**record.meta, "edits": edits}
+        meta = {**record.meta, "parent": record.id, "edits": edits}
         yield replace(record, id=content_id(text, record.label), text=text, meta=meta)
         augmenter.draw_from(rng, count)  # another record's generator may have come between
 

@@ -27,7 +27,7 @@ def select(signatures: Iterable[tuple[str, bytes]], cfg: Config) -> dict[int, Re
     rejects = {}
     for at, (row, seen) in enumerate(signatures):
         if seen in first:
-            rejects[at] = Reject("exact duplicate", f"of {first[seen]}")
+            rejects[at] = Reject("exact_duplicate", f"of {first[seen]}")
         else:
             first[seen] = row
     return rejects

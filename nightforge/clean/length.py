@@ -27,8 +27,8 @@ def apply(record: Record, cfg: Config) -> Record | Reject:
     """The record itself, or why its size is wrong."""
     chars = len(record.text)
     if not cfg.chars_min <= chars <= cfg.chars_max:
-        return Reject("too few characters" if chars < cfg.chars_min else "too many characters", record.text)
+        return Reject("too_few_characters" if chars < cfg.chars_min else "too_many_characters", record.text)
     count = len(words(record.text))
     if not cfg.words_min <= count <= cfg.words_max:
-        return Reject("too few words" if count < cfg.words_min else "too many words", record.text)
+        return Reject("too_few_words" if count < cfg.words_min else "too_many_words", record.text)
     return record

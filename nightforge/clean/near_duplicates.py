@@ -28,4 +28,4 @@ def select(signatures: Iterable[tuple[str, similar.Sketch]], cfg: Config) -> dic
             yield sketch
 
     found = similar.clusters(sketches(), cfg)
-    return {at: Reject("near duplicate", f"of {ids[found.root(at)]}") for at in range(len(ids)) if found.root(at) != at}
+    return {at: Reject("near_duplicate", f"of {ids[found.root(at)]}") for at in range(len(ids)) if found.root(at) != at}

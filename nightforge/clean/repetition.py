@@ -48,7 +48,7 @@ def apply(record: Record, cfg: Config) -> Record | Reject:
     """The record itself, or its first repetition beyond its bound."""
     for what, share, limit in _shares(record.text, cfg):
         if share > limit:
-            return Reject(f"repeated {what}", f"{share:.2f} > {limit}: {record.text}")
+            return Reject(f"repeated_{what}", f"{share:.2f} > {limit}: {record.text}")
     return record
 
 
@@ -58,11 +58,11 @@ def _shares(text: str, cfg: Config) -> list[tuple[str, float, float]]:
     tokens = folded(text)
     return [
         ("lines", _units(lines, by_char=False), cfg.duplicate_line_share),
-        ("line characters", _units(lines, by_char=True), cfg.duplicate_line_char_share),
+        ("line_characters", _units(lines, by_char=True), cfg.duplicate_line_char_share),
         ("paragraphs", _units(paragraphs, by_char=False), cfg.duplicate_paragraph_share),
-        ("paragraph characters", _units(paragraphs, by_char=True), cfg.duplicate_paragraph_char_share),
-        *((f"{n}-gram", top_share(tokens, n), limit) for n, limit in sorted(cfg.top_ngram_char_share.items())),
-        *((f"{n}-grams", dup_share(tokens, n), limit) for n, limit in sorted(cfg.duplicate_ngram_char_share.items())),
+        ("paragraph_characters", _units(paragraphs, by_char=True), cfg.duplicate_paragraph_char_share),
+        *((f"{n}_gram", top_share(tokens, n), limit) for n, limit in sorted(cfg.top_ngram_char_share.items())),
+        *((f"{n}_grams", dup_share(tokens, n), limit) for n, limit in sorted(cfg.duplicate_ngram_char_share.items())),
     ]
 
 

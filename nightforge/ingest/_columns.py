@@ -62,11 +62,11 @@ def compose(row: dict[str, Any], cfg: Table, place: str) -> Record | Reject:
     values: dict[str, Any] = {target: row.get(column) for target, column in cfg.columns.items()}
     for target, value in values.items():
         if isinstance(value, dict | list | bytes):
-            return Reject("not a plain value", f"{place}: {target} is a {type(value).__name__}")
+            return Reject("not_a_plain_value", f"{place}: {target} is a {type(value).__name__}")
     plain = {target: None if value is None else str(value) for target, value in values.items()}
     asked = ["text"] if "text" in plain else ["prompt", "response"]
     if missing := [target for target in asked if not (plain[target] or "").strip()]:
-        return Reject(f"no {missing[0]}", place)
+        return Reject(f"no_{missing[0]}", place)
     text = plain.get("text") or "\n".join(plain[target] or "" for target in asked)
     meta = {name: row.get(name) for name in cfg.keep}
     if plain.get("document") is not None:
@@ -80,7 +80,7 @@ def record(text: str, place: str, meta: dict[str, Any], **fields: Any) -> Record
         text.encode()
         meta = json.loads(json.dumps(meta, default=str))
     except UnicodeEncodeError:
-        return Reject("lone surrogate", place)
+        return Reject("lone_surrogate", place)
     return Record(id=content_id(text, fields.get("label")), text=text, source=place, meta=meta, **fields)
 
 
@@ -91,4 +91,4 @@ def lines(handle: Iterable[bytes]) -> Iterator[tuple[str, str | Reject]]:
         try:
             yield place, (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).decode().rstrip("\r\n")
         except UnicodeDecodeError as e:
-            yield place, Reject("not UTF-8", f"{place}, byte {e.start}")
+            yield place, Reject("not_utf8", f"{place}, byte {e.start}")

@@ -43,7 +43,7 @@ def _rows(handle: BinaryIO, cfg: Config) -> Iterator[tuple[str, dict[str, Any] |
         try:
             row = next(reader, None)
         except csv.Error as e:
-            yield place, Reject("not CSV", f"{place}: {e}")
+            yield place, Reject("not_csv", f"{place}: {e}")
             continue
         if row is None:
             break
@@ -56,7 +56,7 @@ def _rows(handle: BinaryIO, cfg: Config) -> Iterator[tuple[str, dict[str, Any] |
 
 def _row(header: list[str], row: list[str], place: str) -> dict[str, Any] | Reject:
     if len(row) != len(header):
-        return Reject("fields ≠ header", f"{place}: {len(row)} fields, header has {len(header)}")
+        return Reject("fields_unlike_header", f"{place}: {len(row)} fields, header has {len(header)}")
     if any("\udc80" <= c <= "\udcff" for field in row for c in field):
-        return Reject("not UTF-8", place)
+        return Reject("not_utf8", place)
     return dict(zip(header, row, strict=True))

@@ -36,5 +36,5 @@ def _parse(line: str, place: str) -> dict[str, Any] | Reject:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as e:
-        return Reject("not JSON", f"{place}: {e}: {line}")
-    return found if isinstance(found, dict) else Reject("not an object", f"{place}: {line}")
+        return Reject("not_json", f"{place}: {e}: {line}")
+    return found if isinstance(found, dict) else Reject("not_an_object", f"{place}: {line}")

@@ -48,7 +48,7 @@ def read(handle: BinaryIO, cfg: Config) -> Iterator[Record | Reject]:
         head, bar, gloss = line.partition(" | ")
         fields = head.split(" ")
         if not bar or len(fields) < 6 or fields[1] not in _CLASS:
-            yield Reject("not a synset", f"{place}: {line}")
+            yield Reject("not_a_synset", f"{place}: {line}")
         elif (label := _CLASS[fields[1]]) in wanted:
             yield from _synset(fields[0], label, gloss, cfg)
 

@@ -1,0 +1,65 @@
+import random
+from pathlib import Path
+
+import pytest
+
+from nightforge.augment.synonym import SAMPLE, vary
+from nightforge.errors import AssetMissing
+from nightforge.records import Record, content_id
+
+CFG = SAMPLE.model_copy(update={"word_share": 1.0, "tries": 3, "stopwords": ["noon"]})
+
+
+def variants(text: str, assets: Path, seed: int = 0) -> list[Record]:
+    record = Record(id="r1", text=text, label="plant", meta={"document": "d1"})
+    return list(vary(record, CFG, random.Random(seed), assets))
+
+
+def test_words_become_synonyms_and_the_edits_are_told(wordnet_assets: Path) -> None:
+    first = variants("a tall tree is often large", wordnet_assets)[0]
+    # `often` begins with a vowel and so does `oftentimes`; `arbor` would need `an`; `massive` after `large` is fine
+    assert first.text in {f"a {t} tree is oftentimes massive" for t in ("high", "lofty")}
+    assert sorted(map(tuple, first.meta["edits"]))[0] == ("large", "massive")
+    assert first.meta["parent"] == "r1" and first.meta["document"] == "d1" and first.label == "plant"
+    assert first.id == content_id(first.text, "plant")
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "  two  spaces\n\nand a\ttab ",
+        "see https://large.example/tall?often=1 or mail tall@large.org",
+        "$3.50 or 3,000 tall-ish, 50% and v1.2",
+        "`large = tall` and ```\nlarge\n```",
+        "large_tree tall.large() Large tallTree <|label:large|> [EMAIL] tall's",
+    ],
+)
+def test_the_rest_stays_to_the_byte(kept: str, wordnet_assets: Path) -> None:
+    for variant in variants(f"{kept}|{kept} large ", wordnet_assets):
+        assert variant.text == f"{kept}|{kept} massive "
+
+
+def test_nothing_to_vary(wordnet_assets: Path) -> None:
+    assert variants("", wordnet_assets) == variants("…", wordnet_assets) == variants("noon Large", wordnet_assets) == []
+
+
+def test_a_seed_gives_the_same_whatever_ran_before(wordnet_assets: Path) -> None:
+    text = "a tall showy tree and a showy tall meal and a tall lunch " * 3
+    alone = [v.text for v in variants(text, wordnet_assets, seed=4)]
+    variants("a tall tree", wordnet_assets, seed=9)
+    random.seed(0)
+    assert [v.text for v in variants(text, wordnet_assets, seed=4)] == alone
+    assert [v.text for v in variants(text, wordnet_assets, seed=5)] != alone
+
+
+def test_two_generators_taken_in_turn_do_not_mix(wordnet_assets: Path) -> None:
+    text = "a tall showy tree and a showy tall meal and a tall lunch " * 3
+    record = Record(id="r1", text=text)
+    one, two = (vary(record, CFG, random.Random(s), wordnet_assets) for s in (4, 5))
+    mixed = [pair[0].text for pair in zip(one, two, strict=True)]
+    assert mixed == [v.text for v in variants(text, wordnet_assets, seed=4)]
+
+
+def test_a_missing_dictionary_says_where_to_list_it(tmp_path: Path) -> None:
+    with pytest.raises(AssetMissing, match=r"ingest\.assets"):
+        variants("a tall tree", tmp_path)
