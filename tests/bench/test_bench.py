@@ -1,0 +1,47 @@
+"""The benches' own promises: the toy project is real, a missed goal is shown as missed, results name no machine."""
+
+import json
+import platform
+import socket
+from pathlib import Path
+
+from bench import overhead, run
+
+GOALS: run.Goals = {"noop_s": (3.0, "nothing to do"), "gone_s": (1.0, "never measured")}
+
+
+def test_the_toy_project_runs_all_its_stages_and_then_none(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    overhead.lay_out(project)
+    env, repro = overhead.environment(project), [str(overhead.BIN / "dvc"), "repro", "-q"]
+    overhead.timed(repro, project, env)
+    assert (project / f"data/n{overhead.STAGES}").read_text() == f"{overhead.STAGES}\n"
+    assert json.loads((project / "metrics/toy0.json").read_text()) == {"value": 1}
+    lock = (project / "dvc.lock").read_bytes()
+    overhead.timed(repro, project, env)
+    assert (project / "dvc.lock").read_bytes() == lock
+    overhead.change(project, 5)
+    overhead.timed(repro, project, env)
+    values = [json.loads((project / f"metrics/toy{i}.json").read_text())["value"] for i in range(overhead.STAGES)]
+    assert values == [i + 6 for i in range(overhead.STAGES)], "a new value reruns every stage"
+
+
+def test_goals_met_and_missed_are_told_apart() -> None:
+    met = run.section("x", "What it is.\n\nMore.", {"noop_s": 2.9, "ours_vs_peer": 0.5}, GOALS).splitlines()
+    assert met[2] == "What it is."
+    assert "| `noop_s` | 2.9 | ≤ 3.0 | yes | nothing to do |" in met
+    assert "| `gone_s` | None | ≤ 1.0 | **no** | never measured |" in met
+    assert met[-1].startswith("| `ours_vs_peer` | 0.5 |")
+    assert "**no** | nothing to do" in run.section("x", "D", {"noop_s": 3.1}, GOALS)
+    assert "**Failed.**" in run.section("x", "D", None, GOALS)
+
+
+def test_results_name_versions_and_no_machine() -> None:
+    head = run.head()
+    assert f"Python {platform.python_version()}" in head and "prefect 3." in head and "cores" in head
+    for secret in {socket.gethostname(), str(Path.home()), str(Path.cwd())} - {"localhost", "/"}:
+        assert secret not in head
+
+
+def test_every_bench_has_goals_and_a_first_paragraph() -> None:
+    assert overhead.GOALS and overhead.__doc__ and "\n\n" in overhead.__doc__
