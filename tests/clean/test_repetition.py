@@ -11,12 +11,12 @@ def reason(text: str) -> str | None:
 
 def test_shares_by_hand() -> None:
     # "ab ab cd": the pair (ab, ab) once, (ab, cd) once: nothing repeats
-    assert top_share("ab ab cd".split(), 2) == 0
+    assert top_share(["ab", "ab", "cd"], 2) == 0
     # (a, b) twice holds 4 of 5 characters
-    assert top_share("a b a b c".split(), 2) == 4 / 5
+    assert top_share(["a", "b", "a", "b", "c"], 2) == 4 / 5
     # words 3 and 4 lie in a pair seen before, and so do 4 and 5: (b, a) was seen at 2
-    assert dup_share("a b a b a".split(), 2) == 3 / 5
-    assert dup_share("a b c a b d".split(), 2) == 2 / 6
+    assert dup_share(["a", "b", "a", "b", "a"], 2) == 3 / 5
+    assert dup_share(["a", "b", "c", "a", "b", "d"], 2) == 2 / 6
     assert dup_share([], 2) == top_share([], 2) == 0
 
 
