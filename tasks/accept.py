@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 
 from nightforge import config, stats
@@ -106,10 +107,11 @@ def _judged(
         "verdict": verdict.verdict,
         "met": int(verdict.met),
         "reasons": list(verdict.reasons),
-        "alarms": _alarms(more[0]),
+        "alarms": _alarms(more[0], seen["latency_ms_p50"] / seen["dense_latency_ms_p50"]),
         "contract": verdict.rows(),
         "bpb_loss_share": loss.json(),
         "bpb": {name: _bpb(s, boot, seed).json() for name, s in scored.items()},
+        "loss_by_label": _by_label(dense, compressed, boot, seed),
         "champion": {"bpb_loss_share": against.json(), "margin": cfg.champion_margin} if against else None,
         "documents": len(dense.ids),
         "bytes": int(dense.bytes.sum()),
@@ -118,10 +120,25 @@ def _judged(
     }
 
 
-def _alarms(gain: Term) -> list[str]:
-    if gain.met:
-        return []
-    return [f"{gain.measured:.2%} better than the dense model: look for a leak or a broken measurement first"]
+def _alarms(gain: Term, latency_ratio: float) -> list[str]:
+    """What a person should look at, whether or not the contract asks for it."""
+    alarms = []
+    if not gain.met:
+        alarms.append(f"{gain.measured:.2%} better than the dense model: look for a leak or a broken measurement first")
+    if latency_ratio > 1:
+        alarms.append(f"slower than the dense model: {latency_ratio:.2f}× its median latency per token")
+    return alarms
+
+
+def _by_label(dense: Scores, compressed: Scores, boot: Bootstrap, seed: int) -> dict[str, Any]:
+    """Where the loss is; a label with a single document has no interval, and is left out."""
+    rows = {str(label): dense.labels == label for label in np.unique(dense.labels)}
+    return {
+        label or "none": stats.loss_share(compressed.nats[at], dense.nats[at], boot, seed).json()
+        | {"documents": int(at.sum())}
+        for label, at in rows.items()
+        if at.sum() > 1
+    }
 
 
 def _bpb(scores: Scores, boot: Bootstrap, seed: int) -> Interval:

@@ -1,0 +1,1 @@
+"""The page that shows why: verdict, data, training, evaluation, compression. Pure: plain data in, HTML out."""

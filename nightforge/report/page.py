@@ -1,0 +1,200 @@
+"""One self-contained page from plain data: it loads nothing, every value is escaped, equal inputs give equal bytes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from nightforge.report import charts, summary
+from nightforge.report.charts import Point
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All that the page tells, as the stages wrote it. What is empty is left out, or said to be absent."""
+
+    title: str
+    accept: Json
+    """metrics/accept.json"""
+    compress: Json
+    compress_speed: Json
+    evaluate: Json
+    evaluate_speed: Json
+    train: Json
+    train_speed: Json
+    data: Json
+    """Stage → its metrics, in order: ingest, clean, split, balance, augment."""
+    dropped: Sequence[Json]
+    """{stage, rule, reason, rows, examples: [{id, source, evidence}]}, most rows first."""
+    gates: Sequence[Json]
+    """reports/gates/*.json"""
+    curves: Mapping[str, Mapping[str, Sequence[float]]]
+    """Name of the file → column → values."""
+    samples: Sequence[Json]
+    """{prompt, label, text}"""
+    sources: Sequence[tuple[str, str]]
+    """What was read, and how it is identified."""
+    hashes: Sequence[tuple[str, str]]
+    """Artifact → sha256."""
+    versions: Sequence[tuple[str, str]]
+    """Package → version."""
+    contract: Json = field(default_factory=dict)
+    """The contract as it stands in params.yaml."""
+
+
+def render(story: Story) -> str:
+    """The report as one HTML document."""
+    candidates = _candidates(story)
+    return _template("page.html.j2").render(
+        story=story,
+        headline=summary.headline(story.accept),
+        terms=[{**t, "name": _term_name(t["term"]), "note": _term_note(t["term"])} for t in story.accept["contract"]],
+        funnel=_funnel(story.data),
+        slices=_slices(story.evaluate, {"by_label": "By label", "by_length": "By length of the text, in bytes"}),
+        losses=_slices(story.accept, {"loss_by_label": "Where quality was lost, by label"}),
+        curves=_curves(story.curves),
+        candidates=candidates,
+        scatter=_scatter(story, candidates),
+    )
+
+
+def render_failed(stage: str, kind: str, message: str, gates: Sequence[Json], title: str) -> str:
+    """The page of a run that ended before there was a verdict.
+
+    Args:
+        stage: which stage failed.
+        kind: the class of the error, such as `GateClosed`.
+        message: what it said.
+        gates: verdicts of reports/closed/*.json, with what failed and the ids of rows.
+        title: heading of the page.
+    """
+    return _template("failed.html.j2").render(stage=stage, kind=kind, message=message, gates=gates, title=title)
+
+
+@cache
+def _environment() -> Environment:
+    found = Environment(
+        loader=PackageLoader("nightforge", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "figure": lambda value, term: summary.figure(term, value),
+        "percent": summary.percent,
+        "thousands": lambda value: f"{value:,}",
+        "rounded": lambda value, digits=3: "—" if value is None else f"{value:.{digits}f}".replace("-", "−"),
+        "brief": lambda value: f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}",
+    }
+    return found
+
+
+def _template(name: str) -> Template:
+    return _environment().get_template(name)
+
+
+def _term_name(term: str) -> str:
+    return summary.TERMS.get(term, (term, ""))[0]
+
+
+def _term_note(term: str) -> str:
+    return summary.TERMS.get(term, ("", ""))[1]
+
+
+def _funnel(data: Json) -> list[dict[str, Any]]:
+    """Rows after each stage of the data, each as a share of the most there ever were."""
+    counted = [
+        ("ingested", data.get("ingest", {}).get("rows_read"), data.get("ingest", {}).get("rows_rejected", 0)),
+        ("kept by cleaning", data.get("clean", {}).get("rows_kept"), data.get("clean", {}).get("rows_rejected", 0)),
+        ("in the train split", data.get("split", {}).get("rows", {}).get("train"), None),
+        (
+            "kept by balancing",
+            data.get("balance", {}).get("rows_kept"),
+            data.get("balance", {}).get("rows_rejected", 0),
+        ),
+        ("trained on, with varied copies", _trained_on(data.get("augment", {})), None),
+    ]
+    rows = [{"name": name, "rows": n, "dropped": dropped} for name, n, dropped in counted if n is not None]
+    most = max((r["rows"] for r in rows), default=1) or 1
+    return [{**r, "share": r["rows"] / most} for r in rows]
+
+
+def _trained_on(augment: Json) -> int | None:
+    return augment["originals"] + augment["copies_made"] if "originals" in augment else None
+
+
+def _slices(evaluate: Json, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Groups of slices with their intervals, and where each lies on the group's common axis, in percent."""
+    groups = []
+    for key, name in names.items():
+        found = {k: v.get("bpb", v) if isinstance(v, Mapping) else v for k, v in evaluate.get(key, {}).items()}
+        found = {k: v for k, v in found.items() if isinstance(v, Mapping) and "value" in v}
+        if not found:
+            continue
+        low, high = min(v["low"] for v in found.values()), max(v["high"] for v in found.values())
+        span = (high - low) or 1.0
+        rows = [
+            {
+                "name": k,
+                "documents": evaluate[key][k].get("documents"),
+                **v,
+                "left": 100 * (v["low"] - low) / span,
+                "width": 100 * (v["high"] - v["low"]) / span,
+                "at": 100 * (v["value"] - low) / span,
+            }
+            for k, v in found.items()
+        ]
+        groups.append({"name": name, "rows": rows, "low": low, "high": high})
+    return groups
+
+
+def _curves(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> list[tuple[str, Markup]]:
+    wanted = [
+        ("steps.csv", "loss", "Training loss, nats per token", False),
+        ("validation.csv", "bpb", "Validation, bits per byte", True),
+        ("steps.csv", "lr", "Learning rate", False),
+    ]
+    return [
+        (name, charts.line(curves[file]["step"], curves[file][column], "step", name, dots))
+        for file, column, name, dots in wanted
+        if column in curves.get(file, {})
+    ]
+
+
+def _candidates(story: Story) -> list[dict[str, Any]]:
+    """Each recipe with its figures and its speed, the chosen one first, failed ones last."""
+    base = story.compress_speed.get("dense", {})
+    rows = []
+    for name, found in story.compress.get("candidates", {}).items():
+        speed = story.compress_speed.get("candidates", {}).get(name, {})
+        faster = base["latency_ms_p50"] / speed["latency_ms_p50"] if speed and base else None
+        absent = {"failed": None, "latency_ms_p50": None}
+        rows.append(
+            {**absent, **found, **speed, "name": name, "chosen": name == story.compress["chosen"], "faster": faster}
+        )
+    return sorted(rows, key=lambda r: (not r["chosen"], r["failed"] is not None, r.get("size_mb", 0)))
+
+
+def _scatter(story: Story, candidates: Sequence[Json]) -> Markup:
+    points = [
+        Point(
+            label=c["name"],
+            x=c["size_share"] * 100,
+            y=c["bpb_loss_share"]["value"] * 100,
+            low=c["bpb_loss_share"]["low"] * 100,
+            high=c["bpb_loss_share"]["high"] * 100,
+            good=bool(c["meets"]),
+            chosen=bool(c["chosen"]),
+        )
+        for c in candidates
+        if not c["failed"]
+    ]
+    size, loss = story.contract.get("max_size_share"), story.contract.get("max_quality_loss")
+    limits = size * 100 if size is not None else None, loss * 100 if loss is not None else None
+    return charts.scatter(points, *limits, "size, % of the dense model's", "bits per byte lost, %")

@@ -1,0 +1,127 @@
+"""Report: read what every stage wrote, and tell it on one page. It always succeeds; gate@compressed refuses."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from nightforge import config
+from nightforge.contract import Contract
+from nightforge.privacy import evidence
+from nightforge.report import page
+from nightforge.report.page import Story
+from tasks import shards
+from tasks.hashing import sha256_file
+from tasks.wiring import Wiring, bound_name
+
+DATA = ("ingest", "clean", "split", "balance", "augment")
+REJECTS = "_rejects"
+KEY_PACKAGES = ("torch", "transformers", "onnxruntime", "onnxruntime-genai", "dvc", "prefect", "great-expectations")
+
+
+class ReportConfig(config.Config):
+    """What the page shows of what there is plenty of."""
+
+    title: str = Field(min_length=1)
+    """Heading of the page."""
+
+    rejects_per_rule: int = Field(ge=0, le=50)
+    """Examples shown of what each rule dropped, redacted."""
+
+    samples: int = Field(ge=0, le=200)
+    """Samples of the dense model shown."""
+
+
+def run(cfg: ReportConfig, contract: Contract, wired: Wiring, source: Path, evaluation: Path, index: Path) -> None:
+    """Write the page."""
+    metrics = {bound_name(p): _read(p) for p in wired.deps if p.parts[0] == "metrics"}
+    curves = [f for p in wired.deps if p.parts[0] == "plots" for f in sorted(p.glob("*.csv"))]
+    story = Story(
+        title=cfg.title,
+        accept=metrics["accept"],
+        compress=metrics["compress"],
+        compress_speed=metrics["compress_speed"],
+        evaluate=metrics["evaluate"],
+        evaluate_speed=metrics["evaluate_speed"],
+        train=metrics["train"],
+        train_speed=metrics["train_speed"],
+        data={name: metrics[name] for name in DATA if name in metrics},
+        dropped=dropped([p for p in wired.deps if p.name.endswith(REJECTS)], cfg.rejects_per_rule),
+        gates=[_read(path) for path in wired.gates],
+        curves={p.name: _columns(p) for p in curves},
+        samples=_read(evaluation / "samples.json")[: cfg.samples],
+        sources=_sources(_read(source)),
+        hashes=_hashes(metrics["accept"], wired.gates, source),
+        versions=_versions(wired.deps),
+        contract=contract.model_dump(),
+    )
+    index.write_text(page.render(story), encoding="utf-8")
+
+
+def render_failed(stage: str, kind: str, message: str, closed: Path, title: str, out: Path) -> None:
+    """Write the page of a run that ended before its verdict (reports/failed.html); part of no stage.
+
+    Args:
+        stage: which stage failed.
+        kind: the class of the error, as in .nightforge/last/<stage>.json.
+        message: what it said, as there.
+        closed: folder of the verdicts of closed gates (reports/closed); it need not be there.
+        title: heading of the page.
+        out: where the page goes.
+    """
+    gates = [_read(path) for path in sorted(closed.glob("*.json"))]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page.render_failed(stage, kind, message, gates, title), encoding="utf-8")
+
+
+def dropped(folders: Sequence[Path], examples: int) -> list[dict[str, Any]]:
+    """Rejected rows counted by stage, rule and reason, with the first few of each; most rows first."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for folder in folders:
+        stage = folder.name.removesuffix(REJECTS)
+        for row in shards.rows(folder):
+            key = (stage, row["rule"], row["reason"])
+            entry = found.setdefault(
+                key, {**dict(zip(("stage", "rule", "reason"), key, strict=True)), "rows": 0, "examples": []}
+            )
+            entry["rows"] += 1
+            if len(entry["examples"]) < examples:
+                entry["examples"].append(
+                    {"id": row["id"], "source": row["source"], "evidence": evidence(row["evidence"])}
+                )
+    return sorted(found.values(), key=lambda e: (-e["rows"], e["stage"], e["rule"], e["reason"]))
+
+
+def _columns(path: Path) -> dict[str, Sequence[float]]:
+    with path.open(encoding="utf-8") as f:
+        rows = list(csv.DictReader(f))
+    return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+
+
+def _sources(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every source of the snapshot, and what it is identified by."""
+    return [
+        (name, json.dumps(entry, sort_keys=True, ensure_ascii=False)) for name, entry in manifest["sources"].items()
+    ]
+
+
+def _hashes(accept: dict[str, Any], gates: Sequence[Path], source: Path) -> list[tuple[str, str]]:
+    gated = {g["artifact"]: g["artifact_sha256"] for g in map(_read, gates)}
+    made = {"models/dense": accept["dense_sha256"], "models/compressed": accept["compressed_sha256"]}
+    return [(source.as_posix(), sha256_file(source)), *gated.items(), *made.items()]
+
+
+def _versions(deps: Sequence[Path]) -> list[tuple[str, str]]:
+    """The pins of the lock file, the ones that a model depends on most first."""
+    lock = next(p for p in deps if p.suffix == ".lock")
+    pins = [line.split("#")[0].split(";")[0].strip() for line in lock.read_text(encoding="utf-8").splitlines()]
+    found = dict(pin.split("==", 1) for pin in pins if "==" in pin)
+    first = {name: found[name] for name in KEY_PACKAGES if name in found}
+    return [*first.items(), *sorted((k, v) for k, v in found.items() if k not in first)]
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
