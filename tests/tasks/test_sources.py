@@ -1,0 +1,221 @@
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nightforge.errors import ConfigError, DataError, SourceMoved, Transient
+from nightforge.methods import choose
+from tasks import ingest, packages, shards, snapshot
+from tasks.sources import Asset, IngestConfig, Source, entry, opened
+
+
+def source(address: str, sha256: str | None = None, **fmt: object) -> Source:
+    chosen = choose("ingest", {"name": "text", "unit": "line", "label": None, **fmt})
+    return Source(name="mine", address=address, sha256=sha256, format=chosen)
+
+
+def read_all(place: Source, home: Path) -> list[tuple[str, bytes]]:
+    return [(path, handle.read()) for path, handle in opened(place, home)]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "b.txt").write_text("two\n")
+    (tmp_path / "in" / "deep" / "a.txt").write_text("one\n")
+    (tmp_path / "in" / ".hidden").write_text("no\n")
+    (tmp_path / "in" / "c.txt.gz").write_bytes(gzip.compress(b"three\n", mtime=0))
+    return tmp_path
+
+
+def package(home: Path, name: str = "corpus-1.0.tar.gz") -> str:
+    """A package's archive, as pip would have left it in the cache; returns its sha256."""
+    made = io.BytesIO()
+    if name.endswith(".whl"):
+        with zipfile.ZipFile(made, "w") as wheel:
+            wheel.writestr("corpus/data.txt", "one\r\ntwo\r\n")
+    else:
+        with tarfile.open(fileobj=made, mode="w:gz") as tar:
+            for path in ("corpus-1.0/corpus/data.txt", "corpus-1.0/corpus/other.txt", "corpus-1.0/corpus2/data.txt"):
+                info = tarfile.TarInfo(path)
+                info.size = 10
+                tar.addfile(info, io.BytesIO(b"one\r\ntwo\r\n"))
+    sha256 = hashlib.sha256(made.getvalue()).hexdigest()
+    folder = home / ".nightforge" / "packages" / sha256
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(made.getvalue())
+    return sha256
+
+
+def test_a_folder_a_glob_and_a_file(home: Path) -> None:
+    assert read_all(source("in"), home) == [
+        ("in/b.txt", b"two\n"),
+        ("in/c.txt.gz", b"three\n"),
+        ("in/deep/a.txt", b"one\n"),
+    ]
+    assert [p for p, _ in read_all(source("in/**/*.txt"), home)] == ["in/b.txt", "in/deep/a.txt"]
+    assert [p for p, _ in read_all(source(str(home / "in" / "b.txt")), home)] == [str(home / "in" / "b.txt")]
+    with pytest.raises(DataError, match="found none under"):
+        read_all(source("nothing/*.txt"), home)
+
+
+def test_an_entry_tells_every_change(home: Path) -> None:
+    before = entry(source("in"), home)
+    assert before == entry(source("in"), home)
+    assert before["files"][0] == {"path": "in/b.txt", "size": 4, "sha256": hashlib.sha256(b"two\n").hexdigest()}
+    (home / "in" / "b.txt").write_text("TWO\n")
+    assert entry(source("in"), home) != before
+
+
+def test_a_remote_address_through_fsspec(home: Path) -> None:
+    import fsspec
+
+    fs = fsspec.filesystem("memory")
+    fs.pipe("/bucket/x.txt", b"far\n")
+    assert read_all(source("memory://bucket"), home) == [("memory:///bucket/x.txt", b"far\n")]
+    assert entry(source("memory://bucket"), home)["files"][0]["sha256"] == hashlib.sha256(b"far\n").hexdigest()
+    with pytest.raises(DataError):
+        entry(source("memory://nowhere"), home)
+    with pytest.raises(DataError, match="nosuch"):
+        entry(source("nosuch://x"), home)
+
+
+@pytest.mark.parametrize("name", ["corpus-1.0.tar.gz", "corpus-1.0-py3-none-any.whl"])
+def test_a_package_is_read_from_the_cache_and_checked_each_time(home: Path, name: str) -> None:
+    sha256 = package(home, name)
+    place = source("pkg:corpus==1.0/corpus/data.txt", sha256)
+    assert read_all(place, home) == [("corpus/data.txt", b"one\r\ntwo\r\n")]
+    with pytest.raises(DataError, match="holds no corpus/nope"):
+        read_all(source("pkg:corpus==1.0/corpus/nope", sha256), home)
+
+
+def test_a_folder_of_a_package_is_not_its_namesake(home: Path) -> None:
+    place = source("pkg:corpus==1.0/corpus", package(home))
+    assert [p for p, _ in read_all(place, home)] == ["corpus/data.txt", "corpus/other.txt"]
+
+
+def test_a_registry_out_of_reach_is_transient(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    with pytest.raises(Transient, match="cannot be reached"):
+        packages.fetch("nightforge-no-such", "1.0", "0" * 64, home)
+    assert not list((home / ".nightforge" / "packages").iterdir()), "nothing half-fetched stays"
+
+
+def test_a_package_of_another_hash_is_refused_before_it_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = home / "index" / "evil"
+    index.mkdir(parents=True)
+    ran = home / "ran"
+    with tarfile.open(index / "evil-1.0.tar.gz", "w:gz") as tar:
+        code = f"open({str(ran)!r}, 'w')".encode()
+        info = tarfile.TarInfo("evil-1.0/setup.py")
+        info.size = len(code)
+        tar.addfile(info, io.BytesIO(code))
+    (index / "index.html").write_text('<a href="evil-1.0.tar.gz">evil-1.0.tar.gz</a>')
+    monkeypatch.setenv("PIP_INDEX_URL", (home / "index").as_uri())
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+    with pytest.raises(DataError, match="nothing of it was run"):
+        packages.fetch("evil", "1.0", "0" * 64, home)
+    assert not ran.exists()
+
+
+def test_addresses_are_checked(home: Path) -> None:
+    with pytest.raises(ValueError, match="needs the sha256"):
+        source("pkg:corpus==1.0/data.txt")
+    with pytest.raises(ValueError, match="expected pkg:NAME==VERSION"):
+        source("pkg:corpus/data.txt", "0" * 64)
+    with pytest.raises(ValueError, match="unique"):
+        IngestConfig(sources=[source("a"), source("b")], assets=[])
+
+
+def project(home: Path, **ingest_values: object) -> Path:
+    values = {
+        "sources": [
+            {
+                "name": "mine",
+                "address": "in/*.txt",
+                "sha256": None,
+                "format": {"name": "text", "unit": "line", "label": "x"},
+            }
+        ],
+        "assets": [],
+    }
+    (home / "params.yaml").write_text(yaml.safe_dump({"ingest": values | ingest_values}))
+    return home
+
+
+def test_a_snapshot_is_rewritten_only_when_the_source_changed(home: Path) -> None:
+    assert snapshot.write(project(home)) is True
+    stamp = (home / "data" / "source.json").stat().st_mtime_ns
+    start = time.perf_counter()
+    assert snapshot.write(home) is False
+    assert time.perf_counter() - start < 1
+    assert (home / "data" / "source.json").stat().st_mtime_ns == stamp
+    (home / "in" / "new.txt").write_text("four\n")
+    assert snapshot.write(home) is True
+    files = json.loads((home / "data" / "source.json").read_text())["sources"]["mine"]["files"]
+    assert [f["path"] for f in files] == ["in/b.txt", "in/new.txt"]
+
+
+def test_a_snapshot_of_a_worktree_reads_the_home_checkout(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worktree = home / "elsewhere"
+    worktree.mkdir()
+    (worktree / "params.yaml").write_text(project(home).joinpath("params.yaml").read_text())
+    monkeypatch.setenv("NIGHTFORGE_HOME", str(home))
+    assert snapshot.write(worktree) and snapshot.write(home)
+    assert (worktree / "data" / "source.json").read_text() == (home / "data" / "source.json").read_text()
+
+
+def test_a_snapshot_names_what_is_wrong_in_params(home: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ingest: .*sources\.0\.nmae: Extra"):
+        snapshot.write(project(home, sources=[{"nmae": "x"}]))
+
+
+def run_ingest(home: Path, monkeypatch: pytest.MonkeyPatch, **values: object) -> dict[str, object]:
+    monkeypatch.setenv("NIGHTFORGE_HOME", str(home))
+    cfg = IngestConfig.model_validate(yaml.safe_load((home / "params.yaml").read_text())["ingest"] | values)
+    return ingest.run(cfg, home / "data" / "source.json", home / "raw", home / "assets", home / "rejects")
+
+
+def test_ingest_keeps_plus_rejects_what_it_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "in" / "z.txt").write_bytes(b"mail bob@example.org\n\xff\n")
+    snapshot.write(project(home))
+    metrics = run_ingest(home, monkeypatch)
+    assert (metrics["rows_read"], metrics["rows_kept"], metrics["rows_rejected"]) == (3, 2, 1)
+    assert metrics["rejected"] == {"read": {"not_utf8": 1}} and metrics["labels"] == {"x": 2}
+    assert [(r.text, r.source) for r in shards.read(home / "raw")] == [
+        ("two", "mine:in/b.txt#line 1"),
+        ("mail bob@example.org", "mine:in/z.txt#line 1"),
+    ]
+    (reject,) = shards.rows(home / "rejects")
+    assert reject["source"] == "mine:in/z.txt" and reject["evidence"] == "line 2, byte 0"
+
+
+def test_ingest_refuses_a_source_that_moved(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot.write(project(home))
+    (home / "in" / "b.txt").write_text("TWO\n")
+    with pytest.raises(SourceMoved, match=r"in/b\.txt is new or changed.*nightforge snapshot"):
+        run_ingest(home, monkeypatch)
+
+
+def test_ingest_of_nothing_is_an_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "in" / "b.txt").write_text("\n")
+    snapshot.write(project(home))
+    with pytest.raises(DataError, match="not one row"):
+        run_ingest(home, monkeypatch)
+
+
+def test_assets_are_laid_flat_without_carriage_returns(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asset = Asset(name="dictionary", address="pkg:corpus==1.0/corpus", sha256=package(home), lf=True)
+    snapshot.write(project(home, assets=[asset.model_dump()]))
+    run_ingest(home, monkeypatch)
+    laid = {p.name: p.read_bytes() for p in (home / "assets" / "dictionary").iterdir()}
+    assert laid == {"data.txt": b"one\ntwo\n", "other.txt": b"one\ntwo\n"}
