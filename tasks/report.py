@@ -8,11 +8,10 @@ from typing import Any
 
 from pydantic import Field
 
-from nightforge import config
+from nightforge import config, report
 from nightforge.contract import Contract
 from nightforge.privacy import evidence
-from nightforge.report import page
-from nightforge.report.page import Story
+from nightforge.report import Story
 from tasks import shards
 from tasks.hashing import sha256_file
 from tasks.wiring import Wiring, bound_name
@@ -58,7 +57,7 @@ def run(cfg: ReportConfig, contract: Contract, wired: Wiring, source: Path, eval
         versions=_versions(wired.deps),
         contract=contract.model_dump(),
     )
-    index.write_text(page.render(story), encoding="utf-8")
+    index.write_text(report.render(story), encoding="utf-8")
 
 
 def render_failed(stage: str, kind: str, message: str, closed: Path, title: str, out: Path) -> None:
@@ -74,7 +73,7 @@ def render_failed(stage: str, kind: str, message: str, closed: Path, title: str,
     """
     gates = [_read(path) for path in sorted(closed.glob("*.json"))]
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page.render_failed(stage, kind, message, gates, title), encoding="utf-8")
+    out.write_text(report.render_failed(stage, kind, message, gates, title), encoding="utf-8")
 
 
 def dropped(folders: Sequence[Path], examples: int) -> list[dict[str, Any]]:
@@ -110,7 +109,7 @@ def _sources(manifest: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _hashes(accept: dict[str, Any], gates: Sequence[Path], source: Path) -> list[tuple[str, str]]:
     gated = {g["artifact"]: g["artifact_sha256"] for g in map(_read, gates)}
-    made = {"models/dense": accept["dense_sha256"], "models/compressed": accept["compressed_sha256"]}
+    made = {"dense model": accept["dense_sha256"], "compressed model": accept["compressed_sha256"]}
     return [(source.as_posix(), sha256_file(source)), *gated.items(), *made.items()]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from nightforge.report import charts, summary
-from nightforge.report.charts import Point
+from nightforge import charts, summary
+from nightforge.charts import Point
 
 Json = Mapping[str, Any]
 
@@ -20,7 +20,7 @@ class Story:
 
     title: str
     accept: Json
-    """metrics/accept.json"""
+    """The metrics of the stage accept, as the other metrics are of theirs."""
     compress: Json
     compress_speed: Json
     evaluate: Json
@@ -32,7 +32,7 @@ class Story:
     dropped: Sequence[Json]
     """{stage, rule, reason, rows, examples: [{id, source, evidence}]}, most rows first."""
     gates: Sequence[Json]
-    """reports/gates/*.json"""
+    """The verdict files of the gates."""
     curves: Mapping[str, Mapping[str, Sequence[float]]]
     """Name of the file → column → values."""
     samples: Sequence[Json]
@@ -79,7 +79,7 @@ def render_failed(stage: str, kind: str, message: str, gates: Sequence[Json], ti
 @cache
 def _environment() -> Environment:
     found = Environment(
-        loader=PackageLoader("nightforge", "report"),
+        loader=PackageLoader("nightforge", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

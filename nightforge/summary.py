@@ -1,4 +1,4 @@
-"""The verdict in words: a headline, a table, and both as Markdown. Reads metrics/accept.json as a dict."""
+"""The verdict in words: a headline, a table, and both as Markdown. Reads the metrics of the stage accept."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,1 +1,0 @@
-"""The page that shows why: verdict, data, training, evaluation, compression. Pure: plain data in, HTML out."""
