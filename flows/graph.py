@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows import guard
 from nightforge.errors import ConfigError
 
 RAN, RESTORED, UNCHANGED = "Running stage", "is cached - skipping run", "didn't change, skipping"
@@ -127,6 +128,14 @@ def _reasons(said: Iterable[str | Mapping[str, Any]]) -> Iterable[str]:
 def repro_command(stage: str) -> list[str]:
     """The command that brings one stage up to date, and runs nothing else."""
     return [str(tool("dvc")), "--wait-for-lock", "repro", "--single-item", stage]
+
+
+def would_rerun(stage: str, project: Path, home: Path) -> bool:
+    """Whether DVC calls a stage stale now; by the command line, and so from any thread."""
+    lines: list[str] = []
+    command = [str(tool("dvc")), "--wait-for-lock", "status", "--json", stage]
+    code = guard.run(command, project, environment(home), lines.append)
+    return code != 0 or "{}" not in lines
 
 
 def checkout_command() -> list[str]:

@@ -14,7 +14,7 @@ from tasks.hashing import sha256_file
 
 
 def refresh(project: Path, home: Path) -> tuple[graph.Graph, list[str]]:
-    """Refresh the manifests of source, starting model and champion; the graph after that, and what was written.
+    """Refresh the manifests of source and starting model; the graph after that, and what was written.
 
     Relative sources resolve against `home`, the project folder of the user's own checkout.
 
@@ -31,10 +31,18 @@ def refresh(project: Path, home: Path) -> tuple[graph.Graph, list[str]]:
             written.append(f"{reads['source']}: the source has moved on")
     if "base" in reads and ledger.write_if_changed(project / reads["base"], starting_model(project, home)):
         written.append(f"{reads['base']}: another starting model")
-    of = graph.read(project)
-    if ledger.refresh_champion(project, home, of):
-        written.append(f"{reads['champion']}: the last accepted model")
-    return of, written
+    return graph.read(project), written
+
+
+def before(stage: str, project: Path, home: Path) -> str | None:
+    """What must be refreshed when all that a stage reads is there: the champion, if `accept` is about to rerun.
+
+    Returns what was written, to be said. Asked only then, since a stale stage above may come out as before.
+    """
+    wired = wiring.stage(stage, project)
+    if stage != "accept" or "champion" not in wired.paths or not graph.would_rerun(stage, project, home):
+        return None
+    return f"{wired.paths['champion']}: the last accepted model" if ledger.refresh_champion(project, home) else None
 
 
 def starting_model(project: Path, home: Path) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The ledger of accepted models, and how long stages take: what a checkout remembers between runs, in `.nightforge/`.
 
-A model is entered when its verdict is MET. Before a run, `models/champion.json` (in git) is set to the last one
-entered, but only if the stage that reads it would rerun anyway: otherwise each acceptance would make the next no-op
-run stale, and `dvc repro` and the flow would disagree about what to rerun.
+A model is entered when its verdict is MET. `models/champion.json` (in git) is set to the last one entered just before
+`accept` runs, and only if it would run anyway: otherwise each acceptance would make the next no-op run stale, and
+`dvc repro` and the flow would disagree about what to rerun.
 """
 
 import json
@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.graph import Graph
 from tasks import wiring
 
 ACCEPTED = Path(".nightforge/accepted.jsonl")
@@ -51,12 +50,10 @@ def enter(project: Path, home: Path, run: str, commit: str) -> bool:
     return True
 
 
-def refresh_champion(project: Path, home: Path, of: Graph) -> bool:
-    """Set models/champion.json to the last accepted model if `accept` would rerun anyway; true if that changed it."""
-    accept = wiring.stages(project).get("accept")
-    if accept is None or "champion" not in accept.paths or "accept" not in of.stale:
-        return False
-    return write_if_changed(project / accept.paths["champion"], {"champion": last_accepted(home)})
+def refresh_champion(project: Path, home: Path) -> bool:
+    """Set models/champion.json to the last accepted model; true if that changed it."""
+    path = wiring.stages(project)["accept"].paths["champion"]
+    return write_if_changed(project / path, {"champion": last_accepted(home)})
 
 
 def locked_md5(project: Path, path: Path) -> str | None:

@@ -31,7 +31,7 @@ def main(project: Path, port: int) -> int:
     """
     server.settings()
     os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(HEARTBEAT_S)
-    os.environ["NIGHTFORGE_ROOT"] = str(CODE_ROOT)
+    os.environ["NIGHTFORGE_ROOT"] = os.environ["PYTHONPATH"] = str(CODE_ROOT)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())

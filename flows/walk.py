@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed
 
-from flows import graph, guard
+from flows import graph, guard, inputs
 from nightforge.errors import Transient
 from tasks.progress import PREFIX
 
@@ -122,6 +122,8 @@ def run_stage(name: str, walk: Walk) -> State[Any]:
         walk.outcomes[name] = Outcome("cached", 0.0)
         say("unchanged")
         return Completed(name="Cached", message="DVC: unchanged")
+    if refreshed := inputs.before(name, walk.project, walk.home):
+        say(refreshed)
     walk.last_file(name).unlink(missing_ok=True)
     started, seen = time.monotonic(), set[str]()
 

@@ -1,0 +1,94 @@
+"""`dvc repro` and the flow are two doors to one graph: they run the same stages and leave the same state."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows import dry, graph, run
+from nightforge.errors import Busy, ConfigError
+from tasks import wiring
+
+Edit = Callable[[Path, str, str], None]
+
+
+def dvc(project: Path, *arguments: str) -> str:
+    ended = subprocess.run(["dvc", *arguments], cwd=project, capture_output=True, text=True, check=False)
+    return ended.stdout + ended.stderr
+
+
+def ran(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '(\S+)'", output))
+
+
+def test_graph_is_that_of_dvc_yaml(toy: Path) -> None:
+    read = graph.read(toy)
+    made = {out: s.name for s in wiring.stages(toy).values() for out in (*s.outs, *s.metrics, *s.plots)}
+    for name, wired in wiring.stages(toy).items():
+        assert set(read.stages[name].upstream) == {made[dep] for dep in wired.deps if dep in made}
+    order = list(read.stages)
+    assert set(order) == set(wiring.stages(toy))
+    assert all(order.index(up) < order.index(name) for name, s in read.stages.items() for up in s.upstream)
+    assert (read.stages["side"].retries, read.stages["side"].timeout_s) == (2, 4)
+
+
+def test_part_of_the_graph(toy: Path) -> None:
+    assert set(graph.read(toy).only("train").stages) == {"ingest", "gate@raw", "train"}
+    with pytest.raises(ConfigError, match="no stage 'trane'"):
+        graph.read(toy).only("trane")
+
+
+def test_no_project_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        graph.read(tmp_path)
+
+
+@pytest.mark.slow
+def test_both_doors(toy: Path, tmp_path: Path, edit: Edit, api: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """From the flow to a clean `dvc status`; from `dvc repro` to a flow that runs nothing; the same after an edit."""
+    assert run.main(toy) == 0
+    first = capfd.readouterr().out
+    assert ran(first) == set(wiring.stages(toy))
+    assert "MET: bpb_loss_share 0.004 (limit 0.01)." in first
+    assert "100% step" in first and "[progress]" not in first
+    assert "Data and pipelines are up to date" in dvc(toy, "status")
+    assert run.main(toy) == 0
+    assert ran(capfd.readouterr().out) == set()
+
+    other = shutil.copytree(toy, tmp_path / "other")
+    for old, new, stale in (
+        ("learning_rate: 0.1", "learning_rate: 0.2", {"train", "compress", "accept", "verdict"}),
+        ("closed: false", "closed: false, note: none", {"gate@raw"}),  # which comes out as before
+    ):
+        for project in (toy, other):
+            edit(project, old, new)
+        assert run.main(toy) == 0
+        assert ran(capfd.readouterr().out) == stale
+        assert ran(dvc(other, "repro")) == stale
+        assert "Data and pipelines are up to date" in dvc(toy, "status")
+    assert run.main(other) == 0
+    assert ran(capfd.readouterr().out) == set()
+
+
+def test_dry_says_what_and_why(toy: Path, edit: Edit, capsys: pytest.CaptureFixture[str]) -> None:
+    dvc(toy, "repro")
+    assert dry.main(toy) == 0
+    assert capsys.readouterr().out == "Nothing would rerun: all 8 stages are up to date.\n"
+    edit(toy, "luck: good", "luck: better")
+    before = (toy / "dvc.lock").read_text()
+    text = dry.describe(graph.read(toy), {"side": 61.0})
+    assert "Would rerun 2 of 8 stages, about 61 s by what each took last time, and 1 never timed here" in text
+    assert re.search(r"side +61\.0 s  params\.yaml: side", text)
+    assert re.search(r"after +\?  side reruns", text)
+    assert (toy / "dvc.lock").read_text() == before
+
+
+def test_second_driver_is_refused(toy: Path) -> None:
+    with run.driver(toy), pytest.raises(Busy, match=rf"pid {psutil.Process().pid}, since 20\d\d-"), run.driver(toy):
+        pass
+    with run.driver(toy):
+        pass

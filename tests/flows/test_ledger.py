@@ -1,0 +1,93 @@
+"""Accepted models: entered once, and made champion only when the stage that reads it would run anyway."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows import compare, form, graph, inputs, ledger
+from nightforge.errors import ConfigError
+
+Edit = Callable[[Path, str, str], None]
+
+
+def repro(project: Path) -> None:
+    subprocess.run(["dvc", "repro", "-q"], cwd=project, check=True, capture_output=True)
+
+
+def champion(project: Path) -> dict[str, str] | None:
+    found: dict[str, str] | None = json.loads((project / "models/champion.json").read_text())["champion"]
+    return found
+
+
+def test_an_accepted_model_is_entered_once_and_crowned_when_accept_reruns(toy: Path, edit: Edit) -> None:
+    assert ledger.last_accepted(toy) is None
+    repro(toy)
+    assert ledger.enter(toy, toy, run="r1", commit="c1")
+    assert not ledger.enter(toy, toy, run="r2", commit="c2")
+    entry = ledger.last_accepted(toy)
+    assert entry and (entry["run"], entry["commit"], entry["bpb"]) == ("r1", "c1", {"compressed": {"value": 1.6}})
+    assert entry["md5"].endswith(".dir") and entry["md5"] == ledger.locked_md5(toy, Path("models/compressed"))
+
+    assert inputs.before("accept", toy, toy) is None  # nothing is stale: a no-op run stays one
+    assert champion(toy) is None
+    edit(toy, "max_quality_loss: 0.01", "max_quality_loss: 0.02")
+    assert inputs.before("compress", toy, toy) is None
+    assert inputs.before("accept", toy, toy) == "models/champion.json: the last accepted model"
+    assert champion(toy) == entry
+    assert inputs.before("accept", toy, toy) is None  # it says so already
+    repro(toy)
+    assert json.loads((toy / "metrics/accept.json").read_text())["champion_seen"] == entry["md5"]
+    assert graph.read(toy).stale == {}
+
+
+def test_unchanged_json_is_not_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "x.json"
+    assert ledger.write_if_changed(path, {"b": 1})
+    path.write_text('{"b":1}')
+    assert not ledger.write_if_changed(path, {"b": 1})
+    assert path.read_text() == '{"b":1}'
+    assert ledger.write_if_changed(path, {"b": 2})
+
+
+def test_starting_model(toy: Path, edit: Edit) -> None:
+    assert inputs.starting_model(toy, toy) == {"from": "scratch"}
+    edit(toy, "train:", "train:\n  model: base/tiny")
+    with pytest.raises(ConfigError, match="no folder with files"):
+        inputs.starting_model(toy, toy)
+    (toy / "base/tiny/sub").mkdir(parents=True)
+    (toy / "base/tiny/sub/w").write_bytes(b"abc")
+    sha = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of "abc", FIPS 180-2
+    assert inputs.starting_model(toy, toy) == {"folder": "base/tiny", "files": {"sub/w": sha}}
+
+
+def test_form_writes_only_what_is_given_and_keeps_comments(toy: Path) -> None:
+    before = (toy / "params.yaml").read_text()
+    nothing = dict.fromkeys(form.WHERE)
+    assert form.apply(toy, nothing) == {}
+    assert form.apply(toy, nothing | {"seed": 1}) == {}
+    assert (toy / "params.yaml").read_text() == before
+    assert form.apply(toy, nothing | {"seed": 5, "max_size_share": 0.5}) == {"seed": 5, "contract.max_size_share": 0.5}
+    after = (toy / "params.yaml").read_text()
+    assert after == before.replace("seed: 1 ", "seed: 5 ").replace("0.25", "0.5")
+    with pytest.raises(ConfigError, match=r"no ingest\.sources\.0\.address, which the form's source = 'x'"):
+        form.apply(toy, nothing | {"source": "x"})
+
+
+def test_diff_of_two_runs(toy: Path, edit: Edit, capsys: pytest.CaptureFixture[str]) -> None:
+    repro(toy)
+    subprocess.run(["git", "add", "-f", "dvc.lock"], cwd=toy, check=True)
+    subprocess.run(["git", "commit", "-qm", "run", "--no-verify"], cwd=toy, check=True)
+    subprocess.run(["git", "branch", "runs/one"], cwd=toy, check=True)
+    edit(toy, "max_quality_loss: 0.01", "max_quality_loss: 0.002")
+    subprocess.run(["dvc", "repro", "-q", "accept"], cwd=toy, check=True, capture_output=True)
+    assert compare.main(toy, "runs/one", "workspace") == 0
+    out = capsys.readouterr().out
+    assert "verdict   runs/one: MET   workspace: NOT MET" in out
+    assert "contract.max_quality_loss: 0.01 → 0.002 (-80.00%)" in out
+    assert "data      the same" in out
+    assert "accept.contract.0.met: True → False" in out
+    with pytest.raises(ConfigError, match="Runs: workspace, runs/one"):
+        compare.read(toy, "runs/two")
