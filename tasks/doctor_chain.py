@@ -22,10 +22,9 @@ import yaml
 
 from nightforge.errors import NightforgeError
 from nightforge.records import Record, content_id
-from tasks import shards, sources, stage, wiring
+from tasks import probe, shards, sources, stage, wiring
 from tasks.doctor_check import Check, Size
 from tasks.doctor_source import cached, config, peek
-from tasks.probe import peak_memory_mb
 
 CHAIN = ("clean", "split", "balance", "augment", "train", "evaluate")
 WORDS = """small large green bright river stone animal plant tree bird wing leaf water hand slow quick old young round
@@ -35,7 +34,13 @@ TIMEOUT_S = 300
 SAID = Path("said.json")
 SMALL: dict[str, Any] = {
     "train": {"loop": {"steps": 1, "eval_every": 1, "precision": "fp32"}, "eval_documents": 8},
-    "evaluate": {"speed_prompts": 2, "speed_prompt_tokens": 2, "speed_new_tokens": 2},
+    "evaluate": {
+        "metrics": {"diversity": {"texts_per_label": 1, "new_tokens": 8}},
+        "bootstrap": {"resamples": 100},
+        "speed_prompts": 2,
+        "speed_prompt_tokens": 2,
+        "speed_new_tokens": 2,
+    },
 }
 """Values that only say how long a stage works, and what they are here; all others stay as the project has them."""
 
@@ -113,7 +118,9 @@ def _graph(project: Path, folder: Path) -> None:
 
 
 def _shrink(values: Any, small: dict[str, Any]) -> None:
-    """Put the small values in the place of those that there are; what is not there stays for the stage to miss."""
+    """Put the small values in the place of those that there are; of a list of methods, by their names."""
+    if isinstance(values, list):
+        values = {method.get("name"): method for method in values if isinstance(method, dict)}
     for key in small.keys() & (values.keys() if isinstance(values, dict) else set()):
         if isinstance(small[key], dict):
             _shrink(values[key], small[key])
@@ -186,6 +193,7 @@ def main() -> int:
     """Run the chain in the working directory; what came of it goes to `said.json`, step by step."""
     said: dict[str, Any] = {"steps": []}
     stages = wiring.stages()
+    probe.in_fresh_process = probe.measure  # nobody reads these timings: save the seconds of another process
     for name in CHAIN:
         started, error, skipped = time.monotonic(), "", ""
         try:
@@ -197,7 +205,7 @@ def main() -> int:
             error = f"{type(e).__name__}: {e}"
         found = skipped or f"{time.monotonic() - started:.1f} s"
         said["steps"].append({"stage": name, "error": error, "found": found})
-        said["peak_bytes"] = peak_memory_mb() * 1e6
+        said["peak_bytes"] = probe.peak_memory_mb() * 1e6
         said["peak_gpu_bytes"] = _peak_gpu_bytes()
         card = stages["train"].paths["dense"] / "model.json"
         said["parameters"] = json.loads(card.read_text(encoding="utf-8"))["parameters"] if card.exists() else 0

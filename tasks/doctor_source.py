@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def readable(project: Path) -> Iterator[Check]:
 def _place(name: str, place: Place, recorded: Any, home: Path) -> Check:
     package = packages.ADDRESS.fullmatch(place.address)
     if package and not cached(place, home):
-        return _registry(name, package["name"], package["version"])
+        return _registry(package["name"], package["version"])._replace(name=name)
     found = f"{place.address} can be read"
     if isinstance(place, Source):
         rows = peek(place, home, ROWS)
@@ -84,7 +85,8 @@ def cached(place: Place, home: Path) -> Path | None:
     return next(iter(sorted(folder.glob("*"))), None)
 
 
-def _registry(name: str, package: str, version: str) -> Check:
+@cache
+def _registry(package: str, version: str) -> Check:
     """Ask pip, which knows the registry that this machine uses, whether it has the version."""
     options = ["--disable-pip-version-check", "--retries", "0", "--timeout", "5"]
     command = [sys.executable, "-m", "pip", "index", "versions", package, *options]
@@ -92,14 +94,14 @@ def _registry(name: str, package: str, version: str) -> Check:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ASK_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        return Check(name, "fail", f"{package}=={version} is not fetched yet, and the registry does not answer", way)
+        return Check(package, "fail", f"{package}=={version} is not fetched yet, and the registry does not answer", way)
     if done.returncode:
-        return Check(name, "fail", f"{package}=={version} is not fetched yet, and pip cannot find it", way)
+        return Check(package, "fail", f"{package}=={version} is not fetched yet, and pip cannot find it", way)
     if version not in done.stdout.replace(",", " ").split():
         return Check(
-            name, "fail", f"the registry has {package}, and not {version} of it", "mend the address in params.yaml"
+            package, "fail", f"the registry has {package}, and not {version} of it", "mend the address in params.yaml"
         )
-    return Check(name, "ok", f"{package}=={version} is not fetched yet; the registry has it")
+    return Check(package, "ok", f"{package}=={version} is not fetched yet; the registry has it")
 
 
 def peek(source: Source, home: Path, most: int) -> list[Record]:
