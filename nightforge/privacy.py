@@ -86,7 +86,7 @@ _PATTERNS: dict[Kind, tuple[re.Pattern[str], Callable[[str], bool]]] = {
         _luhn,
     ),
     "ipv6": (
-        re.compile(r"(?<![\w:.])(?=[^\s]*:[^\s]*:)[0-9A-Fa-f:]{3,39}(?:\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])"),
+        re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f]*:[0-9A-Fa-f]*:)[0-9A-Fa-f:]{3,39}(?:\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])"),
         _address,
     ),
     "ipv4": (re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\w)"), _address),

@@ -1,8 +1,9 @@
 """Deals rows to splits by a hash of (seed, label, group): what belongs together stays together, and stays put.
 
 A group is all rows of one document, and all near-duplicates, joined transitively; its key is the document of its first
-row. The hash is compared with fixed thresholds, so a group keeps its split when data is appended. Hashing with the
-label stratifies by expectation; the largest deviation is a metric.
+row. The hash is compared with fixed thresholds, so a group keeps its split when data is appended; only where a new row
+joins two groups, the later one goes to the split of the earlier. Hashing with the label stratifies by expectation; the
+largest deviation is a metric.
 """
 
 from collections import Counter, defaultdict

@@ -30,15 +30,15 @@ def record(text: str, label: str | None = "plant", **meta: Any) -> Record:
     return Record(id=content_id(text, label), text=text, label=label, source=f"test#{text[:5]}", meta=meta)
 
 
-def corpus(rows: int, seed: int = 0) -> list[Record]:
+def corpus(rows: int, near: float = 0.1) -> list[Record]:
     """Random documents of one to three rows, some rows near-duplicates of rows of other documents."""
-    rng = random.Random(seed)
+    rng = random.Random(0)
     made: list[Record] = []
     while len(made) < rows:
         document, label = f"d{len(made)}", rng.choice(["plant"] * 6 + ["food"] * 3 + ["time"])
         for _ in range(rng.randrange(1, 4)):
             words = [f"w{rng.randrange(3_000)}" for _ in range(rng.randrange(5, 25))]
-            if made and rng.random() < 0.1:
+            if made and rng.random() < near:
                 words = [*rng.choice(made).text.split(), "again"]
             made.append(record(" ".join(words), label, document=document))
     return made[:rows]
@@ -140,11 +140,21 @@ def test_shares_are_kept_for_every_label(tmp_path: Path) -> None:
 
 
 def test_a_document_stays_in_its_split_as_data_grows(tmp_path: Path) -> None:
-    records = corpus(900)
+    records = corpus(900, near=0)
     before, _ = dealt(tmp_path / "1", records[:300])
     after, _ = dealt(tmp_path / "2", records)
     assert {r: after[r] for r in before} == before
     assert dealt(tmp_path / "3", records[:300], seed=2)[0] != before
+
+
+def test_a_new_row_that_joins_two_groups_takes_the_later_to_the_earlier(tmp_path: Path) -> None:
+    words = [f"w{i}" for i in range(30)]
+    halves = [record(" ".join(words[:20])), record(" ".join(words[10:]))]
+    bridge = record(" ".join(words[2:28]))
+    alone = next(s for s in range(50) if len(set(dealt(tmp_path / f"a{s}", halves, s)[0].values())) == 2)
+    apart, _ = dealt(tmp_path / "apart", halves, alone)
+    joined, _ = dealt(tmp_path / "joined", [*halves, bridge], alone)
+    assert set(joined.values()) == {apart[halves[0].id]}
 
 
 def planned(
