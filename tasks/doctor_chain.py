@@ -29,7 +29,7 @@ from tasks.doctor_source import cached, config, peek
 CHAIN = ("clean", "split", "balance", "augment", "train", "evaluate")
 WORDS = """small large green bright river stone animal plant tree bird wing leaf water hand slow quick old young round
 flat northern common wild edible having with from near under over found used made of the a and or""".split()  # noqa: SIM905
-RECORDS, LOOKED_AT = 400, 20_000
+RECORDS, LOOKED_AT = 240, 20_000
 TIMEOUT_S = 300
 SAID = Path("said.json")
 SMALL: dict[str, Any] = {
