@@ -63,17 +63,18 @@ def render(story: Story) -> str:
     )
 
 
-def render_failed(stage: str, kind: str, message: str, gates: Sequence[Json], title: str) -> str:
+def render_failed(
+    title: str, failed: Sequence[tuple[str, str, str]], outcomes: Mapping[str, str], gates: Sequence[Json]
+) -> str:
     """The page of a run that ended before there was a verdict.
 
     Args:
-        stage: which stage failed.
-        kind: the class of the error, such as `GateClosed`.
-        message: what it said.
-        gates: verdicts of reports/closed/*.json, with what failed and the ids of rows.
         title: heading of the page.
+        failed: (stage, class of the error, what it said) of each stage that failed.
+        outcomes: stage → how it ended.
+        gates: verdict files of the gates that closed, with what failed and the ids of rows.
     """
-    return _template("failed.html.j2").render(stage=stage, kind=kind, message=message, gates=gates, title=title)
+    return _template("failed.html.j2").render(title=title, failed=failed, outcomes=outcomes, gates=gates)
 
 
 @cache

@@ -2,9 +2,9 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from nightforge import config, report
 from nightforge.contract import Contract
 from nightforge.privacy import evidence
 from nightforge.report import Story
-from tasks import shards
+from tasks import shards, wiring
 from tasks.hashing import sha256_file
 from tasks.wiring import Wiring, bound_name
 
@@ -60,20 +60,34 @@ def run(cfg: ReportConfig, contract: Contract, wired: Wiring, source: Path, eval
     index.write_text(report.render(story), encoding="utf-8")
 
 
-def render_failed(stage: str, kind: str, message: str, closed: Path, title: str, out: Path) -> None:
-    """Write the page of a run that ended before its verdict (reports/failed.html); part of no stage.
+class Failure(Protocol):
+    """How a stage failed, as flows know it."""
+
+    @property
+    def kind(self) -> str:
+        """Class of the error, such as `GateClosed`."""
+
+    @property
+    def message(self) -> str:
+        """What it said."""
+
+
+def render_failed(project: Path, outcomes: Mapping[str, str], failed: Mapping[str, Failure]) -> Path:
+    """Write the page of a run that ended before its verdict, beside where the report would be; part of no stage.
 
     Args:
-        stage: which stage failed.
-        kind: the class of the error, as in .nightforge/last/<stage>.json.
-        message: what it said, as there.
-        closed: folder of the verdicts of closed gates (reports/closed); it need not be there.
-        title: heading of the page.
-        out: where the page goes.
+        project: the project folder.
+        outcomes: stage → how it ended, such as `ran`, `cached`, `failed`, in order.
+        failed: stage → why, for those that failed.
     """
-    gates = [_read(path) for path in sorted(closed.glob("*.json"))]
+    reports = project / wiring.stage("report", project).outs[0].parent
+    closed = [p for name in failed if (p := reports / "closed" / f"{name.partition('@')[2]}.json").is_file()]
+    title = wiring.read_yaml(project / "params.yaml")["report"]["title"]
+    out = reports / "failed.html"
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(report.render_failed(stage, kind, message, gates, title), encoding="utf-8")
+    said = [(name, failure.kind, failure.message) for name, failure in failed.items()]
+    out.write_text(report.render_failed(title, said, outcomes, [_read(path) for path in closed]), encoding="utf-8")
+    return out
 
 
 def dropped(folders: Sequence[Path], examples: int) -> list[dict[str, Any]]:

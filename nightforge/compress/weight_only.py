@@ -39,7 +39,7 @@ class Config(config.Config):
     """`rtn` rounds to the nearest; `k_quant` searches each block's scale and offset, and needs `symmetric: false`."""
 
     quantize_embeddings: bool
-    """Also the embedding table: in 4 bits, or, where it is tied to the output, stored once in the output's bits."""
+    """Also the embedding table, which must be tied to the output: it is then stored once, in the output's bits."""
 
     int8: list[Literal["last_matmul", "mixed_layers"]]
     """Groups kept at 8 bits in a 4-bit model: the output projection, and the layers that llama.cpp finds sensitive
@@ -83,7 +83,7 @@ def apply(context: Context, cfg: Config) -> tuple[str, dict[str, str]]:
             raise ConfigError(
                 f"compress: weight_only works on {name} {' or '.join(COMPATIBLE[name])}, the dense model is {value!r}."
             )
-    _check(cfg)
+    _check(context, cfg)
     options = {
         "algo_config": cfg.rounding,
         "block_size": str(cfg.block_size),
@@ -115,7 +115,12 @@ def least_mb(context: Context, cfg: Config) -> float:
     return total / 8 / 1e6
 
 
-def _check(cfg: Config) -> None:
+def _check(context: Context, cfg: Config) -> None:
+    if cfg.quantize_embeddings and not context.tied:
+        raise ConfigError(
+            "compress: weight_only: the dense model does not share its embeddings with its output, and the builder "
+            "rounds only shared ones; set quantize_embeddings: false."
+        )
     if cfg.rounding == "k_quant" and cfg.symmetric:
         raise ConfigError("compress: weight_only: k_quant searches an offset too; set symmetric: false, or use rtn.")
     if cfg.bits == 8 and cfg.quantize_embeddings:
