@@ -37,11 +37,12 @@ class Scale(NamedTuple):
 
 def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     """Round values that cover low to high, about `wanted` steps of 1, 2 or 5 × 10ⁿ."""
-    span = high - low if high > low else abs(high) or 1.0
-    rough = span / wanted
+    if high <= low:
+        low, high = low - (abs(low) / 10 or 1), low + (abs(low) / 10 or 1)
+    rough = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(low / step + span / step - 1e-9)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 

@@ -1,0 +1,222 @@
+"""The page: self-contained, escaped, whole when optional parts are missing, the same bytes for the same story."""
+
+import re
+from copy import deepcopy
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from nightforge import charts, report, summary
+from nightforge.contract import Contract, Evidence, judge
+from nightforge.report import Story
+
+EVIL = "<script>alert('x')</script>\"'&"
+INTERVAL = {"value": 0.0054, "low": 0.0048, "high": 0.0061}
+BPB = {"value": 1.6, "low": 1.55, "high": 1.65}
+SPEED = {"latency_ms_p50": 0.07, "latency_ms_p95": 0.1, "tokens_per_s": 9000.0, "peak_memory_mb": 60.0}
+CONTRACT = {
+    "confidence": 0.95,
+    "max_quality_loss": 0.01,
+    "max_size_share": 0.25,
+    "max_size_mb": None,
+    "max_latency_ratio": 1.0,
+    "max_latency_ms_p95": None,
+    "max_peak_memory_mb": None,
+}
+
+
+def accepted(max_quality_loss: float = 0.01) -> dict[str, Any]:
+    contract = Contract.model_validate(CONTRACT | {"max_quality_loss": max_quality_loss})
+    verdict = judge(contract, Evidence(INTERVAL, 1.2, 7.1, 0.07, 2.1, 0.1, 60.0))
+    return {
+        "verdict": verdict.verdict,
+        "met": int(verdict.met),
+        "reasons": list(verdict.reasons),
+        "alarms": [],
+        "contract": verdict.rows(),
+        "bpb_loss_share": INTERVAL,
+        "loss_by_label": {"plant": INTERVAL | {"documents": 300}},
+        "champion": None,
+        "documents": 2023,
+        "chosen": "int4",
+        "size_mb": 1.2,
+        "dense_size_mb": 7.1,
+        "dense_sha256": "d" * 64,
+        "compressed_sha256": "c" * 64,
+    }
+
+
+def story(label: str = "plant", **changes: Any) -> Story:
+    candidate = {
+        "bpb": BPB,
+        "bpb_loss_share": INTERVAL,
+        "size_mb": 1.2,
+        "size_share": 0.17,
+        "changed_share": 0.99,
+        "meets": True,
+        "why": [label],
+    }
+    gate = {"gate": "raw", "artifact": "a", "artifact_sha256": "ab" * 32, "evaluated": 7, "verdict": "open"}
+    example = {"id": "00ff", "source": label, "evidence": label}
+    whole = Story(
+        title=label,
+        accept=accepted(),
+        compress={
+            "chosen": "int4",
+            "dense": {"size_mb": 7.1},
+            "candidates": {"int4": candidate, label: {"failed": label, "meets": False, "why": [label]}},
+        },
+        compress_speed={"dense": SPEED, "candidates": {"int4": SPEED}},
+        evaluate={"bpb": BPB, "gain_over_ngram_bpb": INTERVAL, "by_label": {label: BPB | {"documents": 3}}},
+        evaluate_speed=SPEED,
+        train={"steps": 900, "loss_last": 2.7},
+        train_speed={},
+        data={"ingest": {"rows_read": 100, "rows_rejected": 1}, "clean": {"rows_kept": 90, "rows_rejected": 9}},
+        dropped=[{"stage": "clean", "rule": "length", "reason": label, "rows": 9, "examples": [example]}],
+        gates=[gate],
+        curves={"steps.csv": {"step": [1.0, 2.0, 3.0], "loss": [3.0, 2.0, 1.5], "lr": [0.1, 0.2, 0.1]}},
+        samples=[{"prompt": label, "label": label, "text": label}],
+        sources=[(label, label)],
+        hashes=[("model", "ab" * 32)],
+        versions=[("torch", "2.13.0")],
+        contract=CONTRACT,
+    )
+    return replace(whole, **changes)
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and whether each that needs an end has one."""
+
+    VOID = frozenset({"meta", "br", "line", "circle", "rect", "polyline"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def parsed(page: str) -> Tags:
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    return tags
+
+
+def test_nothing_is_loaded_from_anywhere() -> None:
+    page = report.render(story())
+    tags = parsed(page)
+    assert not {t for t, _ in tags.seen} & {"script", "link", "img", "iframe", "object", "base", "form"}
+    for tag, attributes in tags.seen:
+        assert not attributes.keys() & {"src", "srcset", "action", "background", "data"}, tag
+        assert (attributes.get("href") or "#").startswith("#"), tag
+        assert not [a for a in attributes if a.startswith("on")], tag
+    assert not re.search(r"url\(|@import|https?:", page)
+
+
+def test_every_value_is_escaped() -> None:
+    page = report.render(story(label=EVIL))
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 10  # title, candidate, reason, slice, rule, evidence, sample, source, chart
+    assert {t for t, _ in parsed(page).seen} == {t for t, _ in parsed(report.render(story())).seen}
+    failed = report.render_failed(EVIL, [(EVIL, EVIL, EVIL)], {EVIL: "failed"}, [])
+    assert "<script" not in failed
+    parsed(failed)
+
+
+def test_the_verdict_comes_first_with_a_row_for_each_term() -> None:
+    page = report.render(story())
+    assert page.index("<strong>MET</strong>") < page.index('id="contract"') < page.index('id="candidates"')
+    for term in ("Quality lost", "Size, of the dense model", "Latency, of the dense model"):
+        assert term in page
+    refused = report.render(story(accept=accepted(0.003)))
+    assert "<strong>NOT MET</strong>" in refused
+    assert "bound 0.0061 (measured 0.0054) is over the limit 0.003" in refused
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        {"dropped": []},
+        {"samples": []},
+        {"curves": {}},
+        {"curves": {"steps.csv": {"step": [1.0], "loss": [3.0], "lr": [0.1]}}},
+        {"gates": []},
+        {"evaluate": {}},
+        {"compress_speed": {}},
+        {"data": {}},
+        {"train": {}},
+        {"contract": {}},
+    ],
+    ids=lambda m: next(iter(m)),
+)
+def test_what_is_missing_leaves_the_page_whole(missing: dict[str, Any]) -> None:
+    page = report.render(story(**missing))
+    parsed(page)
+    for section in ("contract", "candidates", "data", "gates", "training", "evaluation", "samples", "provenance"):
+        assert f'id="{section}"' in page
+
+
+def test_a_champion_is_compared_where_there_is_one() -> None:
+    assert "No model was accepted before" in report.render(story())
+    accept = accepted() | {"champion": {"bpb_loss_share": INTERVAL, "margin": 0.005}}
+    page = report.render(story(accept=accept))
+    assert "No model was accepted before" not in page
+    assert "at most 0.50% is allowed" in page
+
+
+def test_the_same_story_gives_the_same_bytes_and_is_not_changed() -> None:
+    told = story()
+    before = deepcopy(told)
+    assert report.render(told) == report.render(told)
+    assert told == before
+
+
+def test_markdown_says_the_same_and_no_name_can_break_its_table() -> None:
+    text = summary.markdown(accepted() | {"chosen": "a|b<script>"}, "http://localhost/x")
+    assert text.startswith("# MET\n")
+    assert "0.54% worse" in text
+    assert "5.9× smaller, 30× faster" in text
+    assert r"a\|b\<script\>" in text
+    assert "| Quality lost | ≤ 1.00% | 0.54% | 0.61% | yes |" in text
+    assert summary.table(accepted(0.003))[0]["met"] == "NO"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 100, [0, 50, 100]),
+        (0, 0.9, [0, 0.5, 1.0]),
+        (1.4, 1.97, [1.4, 1.6, 1.8, 2.0]),
+        (-0.3, 1.02, [-0.5, 0, 0.5, 1.0, 1.5]),
+        (0, 0.003, [0, 0.001, 0.002, 0.003]),
+        (5, 5, [4.5, 5, 5.5]),
+    ],
+)
+def test_ticks_are_round_and_cover_the_values(low: float, high: float, expected: list[float]) -> None:
+    found = charts.ticks(low, high)
+    assert found[0] <= low and found[-1] >= high
+    assert found == pytest.approx(expected)
+
+
+def test_points_lie_where_their_values_say() -> None:
+    points = [
+        charts.Point("a", 10, 1, 0.5, 1.5, good=True, chosen=True),
+        charts.Point("b", 20, 1, 0.5, 1.5, good=False, chosen=False),
+    ]
+    drawn = str(charts.scatter(points, 25, 2, "size", "loss"))
+    xs = [float(x) for x in re.findall(r'<circle[^>]* cx="([\d.]+)"', drawn)]
+    edge = float(re.search(r'class="limit" x1="([\d.]+)"', drawn)[1])  # type: ignore[index]
+    assert (edge - xs[1]) / (xs[1] - xs[0]) == pytest.approx(0.5, abs=0.01)  # 25 lies half as far from 20 as 20 from 10
+    heights = [float(y) for y in re.findall(r'<text class="name[^>]* y="([\d.]+)"', drawn)]
+    assert abs(heights[0] - heights[1]) >= 14  # labels at equal height are moved apart
