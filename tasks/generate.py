@@ -50,7 +50,7 @@ def generate(
     """
     if n < 1 or max_new_tokens < 1 or temperature < 0:
         raise ConfigError(
-            "generate: expected n ≥ 1, max_new_tokens ≥ 1 and temperature ≥ 0, "
+            "expected n ≥ 1, max_new_tokens ≥ 1 and temperature ≥ 0, "
             f"got n={n}, max_new_tokens={max_new_tokens}, temperature={temperature}."
         )
     folder = _folder(project, model)
@@ -81,17 +81,17 @@ def label_token(tokenizer: "Tokenizer", label: str | None) -> int:
         return int(token)
     have = [name for name in labels(tokenizer) if name != NO_LABEL]
     if label is None:
-        raise ConfigError(f"generate: this model wants a class. There are: {', '.join(have)}.")
+        raise ConfigError(f"this model wants a class. There are: {', '.join(have)}.")
     near = get_close_matches(label, have, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"generate: the model knows no class {label!r}.{hint} There are: {', '.join(have) or 'none'}.")
+    raise ConfigError(f"the model knows no class {label!r}.{hint} There are: {', '.join(have) or 'none'}.")
 
 
 def _folder(project: Path, model: Which) -> Path:
     folder = project / wiring.stage(MADE_BY[model], project).paths[model]
     if not (folder / models.CARD).exists():
         raise AssetMissing(
-            f"generate: expected a model in {folder}, found none. Make one with `make run`, "
+            f"expected a model in {folder}, found none. Make one with `make run`, "
             f"or fetch the recorded one with `dvc checkout {folder.relative_to(project).as_posix()}`."
         )
     return folder
@@ -102,14 +102,14 @@ def _accepted(project: Path) -> None:
     path = project / wiring.stage("accept", project).metrics[0]
     if not path.exists():
         raise ContractNotMet(
-            f"generate: the compressed model has no verdict: {path} does not exist. Finish the run with `make run`, "
+            f"the compressed model has no verdict: {path} does not exist. Finish the run with `make run`, "
             "try the dense model, or say that a model that was not accepted will do (--refused-too)."
         )
     judged: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if judged["verdict"] != "MET":
         why = "; ".join(judged.get("reasons", [])) or "no reason was recorded"
         raise ContractNotMet(
-            f"generate: the compressed model was refused ({judged['verdict']}: {why}). Try the dense model, "
+            f"the compressed model was refused ({judged['verdict']}: {why}). Try the dense model, "
             "or say that a refused one will do (--refused-too)."
         )
 
@@ -130,7 +130,7 @@ def _longest(folder: Path, start: list[int], max_new_tokens: int) -> int:
     """
     context = int(models.card(folder)["context_length"])
     if len(start) >= context:
-        raise ConfigError(f"generate: the prompt is {len(start)} tokens and the model's context {context}; shorten it.")
+        raise ConfigError(f"the prompt is {len(start)} tokens and the model's context {context}; shorten it.")
     return min(context, len(start) + max_new_tokens)
 
 
