@@ -22,10 +22,8 @@ from pydantic import Field
 
 from nightforge.config import Config
 from nightforge.errors import DataError
-from nightforge.scoring import batches, pieces
+from nightforge.scoring import IGNORE, batches, pieces
 
-IGNORE = -100
-"""Stands for padding in a batch; no token has this id."""
 POOL_BATCHES = 64
 """Batches whose documents are sorted by length together: little padding, and still a random order."""
 BF16_MARGIN = 0.9
@@ -193,7 +191,7 @@ def _step(run: Run, batch: torch.Tensor, loss: Loss) -> Stepped:
     run.optimizer.zero_grad()
     (nats / tokens).backward()  # type: ignore[no-untyped-call]
     norm = float(torch.nn.utils.clip_grad_norm_(run.model.parameters(), run.settings.clip))
-    value = float(nats) / tokens
+    value = nats.item() / tokens
     if not (math.isfinite(value) and math.isfinite(norm)):
         raise DataError(
             f"training: step {run.step + 1} has loss {value} and gradient norm {norm}, expected finite numbers. "
@@ -267,21 +265,20 @@ def autocast(device_type: str, precision: str) -> AbstractContextManager[Any]:
     return torch.autocast(device_type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def time_precisions(model: Any, batch: torch.Tensor, loss: Loss, repeats: int = 3) -> dict[str, float]:
-    """Seconds of a forward and backward pass in each precision, the best of a few; the model is left as it was."""
-    trial, taken = deepcopy(model).train(), {}
+def time_precisions(model: Any, batch: torch.Tensor, loss: Loss, repeats: int = 5) -> dict[str, float]:
+    """Seconds of a forward and backward pass in each precision, the best of a few in turns; `model` is unchanged."""
+    trial = deepcopy(model).train()
     batch = batch.to(model.device)
-    for precision in ("fp32", "bf16"):
-        seconds = []
-        for _ in range(repeats + 1):  # the first one warms up
+    seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    for _ in range(repeats + 1):
+        for precision, taken in seconds.items():
             begun = time.perf_counter()
             with autocast(model.device.type, precision):
                 nats, tokens = loss(trial, batch)
             (nats / tokens).backward()  # type: ignore[no-untyped-call]
-            float(nats)  # waits for an accelerator
-            seconds.append(time.perf_counter() - begun)
-        taken[precision] = min(seconds[1:])
-    return taken
+            nats.item()  # waits for an accelerator
+            taken.append(time.perf_counter() - begun)
+    return {precision: min(taken[1:]) for precision, taken in seconds.items()}  # the first one warmed up
 
 
 def faster(seconds: dict[str, float]) -> str:

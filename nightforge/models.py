@@ -57,6 +57,7 @@ def save(folder: Path, model: Any, tokenizer: Any, facts: dict[str, Any]) -> Non
         facts: what else the card says, such as the family and the chosen precision.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _quiet()
     model.float().save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
     content = {
@@ -103,6 +104,7 @@ def read_transformers(folder: Path) -> tuple[Any, Any]:
             f"{folder}: expected a Hugging Face folder with *.safetensors, found none. "
             "Convert pickled weights first: model.save_pretrained(folder, safe_serialization=True)"
         )
+    _quiet()
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
     model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **safe)
@@ -127,6 +129,13 @@ def logits_fn(model: Any) -> LogitsFn:
         return out
 
     return logits
+
+
+def _quiet() -> None:
+    """No progress bar of transformers for what takes a moment."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def _sha256(path: Path) -> str:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 LN2 = float(np.log(2))
+IGNORE = -100
+"""Stands for padding in a batch of training rows; no token has this id."""
 BATCH_TOKENS = 4096
 """Bound on a scored batch where nothing else is said: a few tens of MB of logits, and fast on two cores."""
 Ids = NDArray[np.int64]
@@ -67,7 +69,8 @@ def document_nats(
         logits = torch.as_tensor(logits_fn(ids[:, :-1], mask[:, :-1])).float().cpu()  # (batch, seq, vocab)
         targets = torch.from_numpy(ids[:, 1:])
         token_nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
-        summed = (token_nats.double() * torch.from_numpy(mask[:, 1:])).sum(dim=1).numpy()
+        real = torch.from_numpy(mask[:, 1:] == 1)
+        summed = torch.where(real, token_nats.double(), 0.0).sum(dim=1).numpy()
         np.add.at(nats, [owners[i] for i in chosen], summed)
     return nats
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from nightforge import loop, models, scoring, tokenizer
 from nightforge.config import Config
 from nightforge.errors import ConfigError, DataError
-from nightforge.evaluate import Scores, Subject
+from nightforge.evaluate._subject import Scores, Subject
 from nightforge.methods import Chosen, Method
 from nightforge.stats import Bootstrap
 from tasks import probe, shards

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from nightforge import tokenizer
 from nightforge.config import Config as BaseConfig
-from nightforge.evaluate import Scores, Subject
+from nightforge.evaluate._subject import Scores, Subject
 from nightforge.sampling import sample
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from nightforge import ngram, stats
 from nightforge.config import Config as BaseConfig
-from nightforge.evaluate import Scores, Subject
+from nightforge.evaluate._subject import Scores, Subject
 from nightforge.scoring import LN2
 
 

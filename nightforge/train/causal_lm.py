@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from nightforge.config import Config as BaseConfig
 from nightforge.errors import ConfigError
+from nightforge.scoring import IGNORE
 
 if TYPE_CHECKING:
     import torch
@@ -76,15 +77,16 @@ def build(cfg: Config, tokenizer: Any) -> Any:
     )
 
 
-def loss(model: Any, batch: "torch.Tensor", pad: int) -> "tuple[torch.Tensor, int]":
-    """Σ nats of the predicted tokens of right-padded rows, and how many there are. `batch` is (rows, seq) of ids.
+def loss(model: Any, batch: "torch.Tensor") -> "tuple[torch.Tensor, int]":
+    """Σ nats of the predicted tokens of rows padded on the right with IGNORE, and how many there are.
 
-    Padding is on the right, where a causal mask hides it from every real token, so no mask is passed. It is masked in
-    the loss by `pad`; a real token may share the id of the padding, so `pad` is −100 wherever the caller padded.
+    A causal mask hides right padding from every real token, so no mask is passed. `batch` is (rows, seq) of ids.
     """
     from torch.nn import functional
 
     targets = batch[:, 1:]
     logits = model(input_ids=batch[:, :-1].clamp_min(0), use_cache=False).logits  # (rows, seq - 1, vocab)
-    nats = functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=pad, reduction="sum")
-    return nats, int((targets != pad).sum())
+    nats = functional.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"
+    )
+    return nats, int((targets != IGNORE).sum())

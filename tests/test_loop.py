@@ -1,0 +1,191 @@
+"""The loop: a resumed run is the uninterrupted one bit for bit, and nothing that goes wrong is hidden."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nightforge import loop, tokenizer
+from nightforge.errors import DataError
+from nightforge.loop import Evaluated, Settings, Stepped
+from nightforge.records import Record, content_id
+from nightforge.scoring import IGNORE
+from nightforge.train import causal_lm
+
+TEXTS = [f"a {size} {kind} of the {place}" for size in ("tall", "small") for kind in ("tree", "herb", "fern")
+         for place in ("tropics", "Alps", "far north")]  # fmt: skip
+WORDS = tokenizer.train(TEXTS, {"plant"}, 300, 64)
+RECORDS = [Record(id=content_id(t), text=t, label="plant") for t in TEXTS]
+DATA = loop.corpus(tokenizer.encode_all(WORDS, RECORDS), context=64)
+SETTINGS = Settings(
+    steps=12, batch_tokens=80, lr=3e-3, warmup_share=0.25, weight_decay=0.1, beta2=0.95, clip=1.0, eval_every=4,
+    patience=2, precision="fp32", threads=1,
+)  # fmt: skip
+
+
+def model() -> Any:
+    torch.manual_seed(5)
+    shape = causal_lm.SAMPLE.model_copy(update={"hidden": 32, "ffn": 32})
+    return causal_lm.build(shape, WORDS)
+
+
+def evaluate(trained: Any) -> float:
+    with torch.inference_mode():
+        nats, tokens = causal_lm.loss(trained, DATA.batch(list(range(len(TEXTS)))))
+    return float(nats) / tokens
+
+
+def trained(settings: Settings, evaluation: Callable[[Any], float] = evaluate) -> tuple[loop.Run, list[Any]]:
+    run = loop.start(model(), settings, seed=3, precision="fp32")
+    return run, list(loop.steps(run, DATA, causal_lm.loss, evaluation))
+
+
+def weights(run: loop.Run) -> dict[str, torch.Tensor]:
+    return run.model.state_dict()
+
+
+def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_it_learns_and_says_what_it_does() -> None:
+    run, events = trained(SETTINGS)
+    steps = [e for e in events if isinstance(e, Stepped)]
+    assert [s.step for s in steps] == list(range(1, 13))
+    assert [e.step for e in events if isinstance(e, Evaluated)] == [4, 8, 12]
+    assert steps[-1].loss < steps[0].loss - 0.5
+    assert run.best_step == 12 and run.best == evaluate(run.model)
+
+
+@pytest.mark.parametrize("killed_after", [4, 8])
+def test_resumed_is_uninterrupted_bit_for_bit(tmp_path: Path, killed_after: int) -> None:
+    whole, whole_events = trained(SETTINGS)
+    first = loop.start(model(), SETTINGS, seed=3, precision="fp32")
+    before = []
+    for event in loop.steps(first, DATA, causal_lm.loss, evaluate):
+        before.append(event)
+        if isinstance(event, Evaluated) and event.step == killed_after:
+            torch.save(loop.state(first), tmp_path / "state.pt")
+            break
+    torch.manual_seed(999)  # what a new process would have
+    second = loop.start(model(), SETTINGS, seed=3, precision="fp32")
+    loop.restore(second, torch.load(tmp_path / "state.pt", weights_only=True))
+    after = list(loop.steps(second, DATA, causal_lm.loss, evaluate))
+    assert [*before, *after] == whole_events
+    assert_same(weights(second), weights(whole))
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
+    one, two = trained(SETTINGS)[0], trained(SETTINGS)[0]
+    assert_same(weights(one), weights(two))
+    other = loop.start(model(), SETTINGS, seed=4, precision="fp32")
+    list(loop.steps(other, DATA, causal_lm.loss, evaluate))
+    assert not all(torch.equal(weights(one)[k], weights(other)[k]) for k in weights(one))
+
+
+def test_stops_when_it_no_longer_gets_better_and_keeps_the_best() -> None:
+    values = iter([3.0, 2.0, 2.5, 2.4, 1.0])
+    seen = []
+
+    def pretended(trained: Any) -> float:
+        seen.append({k: v.clone() for k, v in trained.state_dict().items()})
+        return next(values)
+
+    run, events = trained(SETTINGS.model_copy(update={"steps": 100}), pretended)
+    assert [e.value for e in events if isinstance(e, Evaluated)] == [3.0, 2.0, 2.5, 2.4]
+    assert (run.step, run.best_step, run.best) == (16, 8, 2.0)
+    assert_same(weights(run), seen[1])
+    assert not run.model.training
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_and_names_the_step(bad: float) -> None:
+    calls = []
+
+    def breaks(trained: Any, batch: torch.Tensor) -> tuple[torch.Tensor, int]:
+        calls.append(1)
+        nats, tokens = causal_lm.loss(trained, batch)
+        return (nats * bad if len(calls) == 3 else nats), tokens
+
+    run = loop.start(model(), SETTINGS, seed=3, precision="fp32")
+    with pytest.raises(DataError, match=r"step 3 has loss .*train\.loop\.lr"):
+        list(loop.steps(run, DATA, breaks, evaluate))
+    assert run.step == 2
+    assert all(torch.isfinite(v).all() for v in weights(run).values())
+
+
+def test_an_evaluation_that_is_not_finite_stops() -> None:
+    with pytest.raises(DataError, match="evaluation after step 4 gave nan"):
+        trained(SETTINGS, lambda _: math.nan)
+
+
+def test_padding_changes_neither_loss_nor_gradient() -> None:
+    net = model()
+    rows = [0, 5, 17]
+    together, tokens = causal_lm.loss(net, DATA.batch(rows))
+    together.backward()
+    gradients = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    parts = [causal_lm.loss(net, DATA.batch([r])) for r in rows]
+    sum(nats for nats, _ in parts).backward()
+    assert tokens == sum(n for _, n in parts) == int((DATA.lengths[rows] - 1).sum())
+    assert together.item() == pytest.approx(sum(n.item() for n, _ in parts), rel=1e-6)
+    for alone, p in zip(gradients, net.parameters(), strict=True):
+        torch.testing.assert_close(alone, p.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_learning_rate_by_hand() -> None:
+    rates = [loop.learning_rate(s, SETTINGS) for s in range(12)]
+    np.testing.assert_allclose(rates[:3], [1e-3, 2e-3, 3e-3])  # 25% of 12 steps
+    assert rates[3] == 3e-3
+    assert rates[3 + 9 // 3] == pytest.approx(3e-3 * 0.75)  # cos 60° = 1/2
+    assert rates == [*rates[:3], *sorted(rates[3:], reverse=True)]
+    assert 0 < rates[-1] < 0.1 * 3e-3
+
+
+def test_every_row_once_an_epoch_within_the_bound_and_shuffled() -> None:
+    order = loop.batch_order(DATA, 80, seed=1)
+    epochs = []
+    for _ in range(2):
+        rows: list[int] = []
+        while len(rows) < len(TEXTS):
+            batch = next(order)
+            assert len(batch) == 1 or len(batch) * DATA.lengths[batch].max() <= 80
+            rows += batch
+        epochs.append(rows)
+        assert sorted(rows) == list(range(len(TEXTS)))
+    assert epochs[0] != epochs[1]
+
+
+def test_only_matrices_decay() -> None:
+    run = loop.start(model(), SETTINGS, 0, "fp32")
+    decayed, kept = run.optimizer.param_groups
+    names = {id(p): n for n, p in run.model.named_parameters()}
+    assert all("proj" in names[id(p)] for p in decayed["params"])
+    assert all("norm" in names[id(p)] or "embed" in names[id(p)] for p in kept["params"])
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
+    assert len(decayed["params"]) + len(kept["params"]) == len(names)
+
+
+def test_a_long_document_is_cut_and_a_batch_is_padded() -> None:
+    data = loop.corpus([[7, *range(10), 1], [7, 2, 1]], context=5)
+    assert data.lengths.tolist() == [5, 5, 4, 3]
+    assert data.batch([0, 3]).tolist() == [[7, 0, 1, 2, 3], [7, 2, 1, IGNORE, IGNORE]]
+    with pytest.raises(DataError, match="got none"):
+        loop.corpus([], 5)
+
+
+def test_precision_is_measured_and_bf16_must_earn_its_place() -> None:
+    net = model()
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    seconds = loop.time_precisions(net, DATA.batch([0, 1]), causal_lm.loss, repeats=1)
+    assert seconds.keys() == {"fp32", "bf16"} and min(seconds.values()) > 0
+    assert_same(net.state_dict(), before)
+    assert all(p.grad is None for p in net.parameters())
+    assert loop.faster({"fp32": 1.0, "bf16": 0.95}) == "fp32"
+    assert loop.faster({"fp32": 1.0, "bf16": 0.5}) == "bf16"

@@ -1,0 +1,167 @@
+"""The two stages on a small corpus: killed and resumed, fine-tuned from a folder, evaluated to the end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+
+from nightforge import models, tokenizer
+from nightforge.errors import ConfigError, SourceMoved
+from nightforge.records import Record, content_id
+from nightforge.train import causal_lm
+from tasks import evaluate, shards, train
+from tasks.hashing import sha256_file, sha256_tree
+
+ROOT = Path(__file__).parent.parent
+PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+SHAPE = {"hidden": 64, "layers": 2, "heads": 2, "kv_heads": 1, "ffn": 64, "vocab": 320, "context": 48, "tied": False}
+
+
+def config(**loop: Any) -> train.TrainConfig:
+    values = json.loads(json.dumps(PARAMS["train"]))
+    values["family"] |= SHAPE
+    small = {"steps": 24, "batch_tokens": 160, "eval_every": 6, "precision": "fp32", "threads": 1}
+    values["loop"] |= small | loop
+    return train.TrainConfig(**values | {"eval_documents": 8})
+
+
+def evaluation(**changes: Any) -> evaluate.EvaluateConfig:
+    values = json.loads(json.dumps(PARAMS["evaluate"]))
+    small = {"threads": 1, "speed_prompts": 2, "speed_new_tokens": 4}
+    values["bootstrap"]["resamples"] = 200
+    next(m for m in values["metrics"] if m["name"] == "diversity").update(texts_per_label=3, new_tokens=12)
+    return evaluate.EvaluateConfig(**values | small | changes)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    texts = [
+        (f"a {size} {kind} of the {place}", label)
+        for size in ("tall", "small", "rare", "common")
+        for kind, label in (("tree", "plant"), ("herb", "plant"), ("bird", "animal"))
+        for place in ("tropics", "Alps", "far north", "western coast of America")
+    ]
+    records = [Record(id=content_id(t, label), text=t, label=label) for t, label in texts]
+    shards.write(tmp_path / "data/balanced", records[:36])
+    shards.write(tmp_path / "data/splits/validation", records[36:])
+    (tmp_path / "base.json").write_text('{"from": "scratch"}')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def trained(project: Path, cfg: train.TrainConfig, name: str) -> tuple[Path, Any]:
+    for folder in ("work", "out"):
+        (project / name / folder).mkdir(parents=True, exist_ok=True)
+    out = project / name / "out"
+    data, splits = project / "data/balanced", project / "data/splits"
+    measured = train.run(
+        cfg, 17, project / "base.json", data, splits, out / "dense", project / name / "work", out / "plots"
+    )
+    return out, measured
+
+
+def test_training_twice_gives_the_same_bytes(project: Path) -> None:
+    one, first = trained(project, config(), "one")
+    two, second = trained(project, config(), "two")
+    assert sha256_tree(one) == sha256_tree(two)
+    assert first.metrics == second.metrics
+    assert first.metrics["steps"] == 24 and first.metrics["stopped_early"] == 0
+    lines = (one / "plots/steps.csv").read_text().splitlines()
+    assert lines[0] == "step,loss,lr,grad_norm,tokens" and len(lines) == 25
+    assert first.metrics["tokens"] == sum(int(x.split(",")[-1]) for x in lines[1:])
+    assert len((one / "plots/validation.csv").read_text().splitlines()) == 5
+    assert list(Path(".nightforge/tensorboard/train").rglob("events.*"))
+    assert models.load(one / "dense").card["precision"] == "fp32"
+
+
+@pytest.mark.slow
+def test_killed_and_run_again_is_the_uninterrupted_run(project: Path) -> None:
+    """SIGKILL in the middle of training, in a process of its own."""
+    script = (
+        "import sys; sys.path[:0] = sys.argv[1:3]\n"
+        "from pathlib import Path\n"
+        "import test_train_evaluate as t\n"
+        "t.trained(Path('.'), t.config(steps=400, eval_every=5), 'killed')\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", script, str(ROOT), str(ROOT / "tests")], cwd=project)
+    checkpoint = project / "killed/work" / train.CHECKPOINT
+    until = time.monotonic() + 60
+    while not checkpoint.exists() and child.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL and checkpoint.exists()
+    cfg = config(steps=400, eval_every=5)
+    resumed, measured = trained(project, cfg, "killed")
+    assert 0 < measured.speed["resumed_from_step"] < 400
+    whole, uninterrupted = trained(project, cfg, "whole")
+    assert sha256_tree(resumed) == sha256_tree(whole)
+    assert measured.metrics == uninterrupted.metrics
+    assert not checkpoint.exists()
+
+
+def test_fine_tuning_a_local_folder(project: Path) -> None:
+    words = tokenizer.train(["an older corpus of other words, tall and small"], {"animal"}, 300, 32)
+    torch.manual_seed(1)
+    shape = causal_lm.Config(**SHAPE | {"context": 32})
+    folder = project / "base"
+    model = causal_lm.build(shape, words)
+    model.resize_token_embeddings(len(words), mean_resizing=False)  # none to spare, as a model from elsewhere
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    files = {p.name: sha256_file(p) for p in folder.iterdir()}
+    (project / "base.json").write_text(json.dumps({"folder": "base", "files": files}))
+    cfg = config().model_copy(update={"model": "base"})
+    out, measured = trained(project, cfg, "tuned")
+    loaded = models.load(out / "dense")
+    assert loaded.context == 32  # the shorter of the model's and the config's
+    assert len(loaded.tokenizer) == len(words) + 1  # <|label:plant|>; the others were there
+    assert loaded.tokenizer.get_vocab().items() > words.get_vocab().items()
+    assert measured.metrics["parameters"] == sum(p.numel() for p in model.parameters()) + 2 * 64
+    curve = [float(x.split(",")[1]) for x in (out / "plots/validation.csv").read_text().splitlines()[1:]]
+    assert curve[-1] < curve[0]
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(SourceMoved, match="nightforge snapshot"):
+        trained(project, cfg, "moved")
+
+
+def test_another_starting_model_than_recorded_is_refused(project: Path) -> None:
+    with pytest.raises(SourceMoved, match=r"records 'scratch', params\.yaml names 'elsewhere'"):
+        train.check_base(project / "base.json", "elsewhere")
+
+
+@pytest.mark.slow
+def test_evaluate_writes_scores_samples_and_figures(project: Path) -> None:
+    out, _ = trained(project, config(), "one")
+    splits, balanced = project / "data/splits", project / "data/balanced"
+    runs = [
+        evaluate.run(evaluation(), 17, out / "dense", splits, balanced, project / name) for name in ("first", "second")
+    ]
+    got, speed = runs[0]
+    assert sha256_tree(project / "first") == sha256_tree(project / "second")
+    assert got == runs[1].metrics
+    table = pq.read_table(project / "first/scores.parquet").to_pydict()
+    assert table.keys() == {"id", "label", "nats", "tokens", "bytes", "ngram_nats"}
+    assert table["id"] == [r.id for r in shards.read(splits / "validation")]
+    assert got["bpb"]["value"] == pytest.approx(sum(table["nats"]) / sum(table["bytes"]) / 0.6931471805599453)
+    assert got["bpb"]["low"] <= got["bpb"]["value"] <= got["bpb"]["high"]
+    gain = (sum(table["ngram_nats"]) - sum(table["nats"])) / sum(table["bytes"]) / 0.6931471805599453
+    assert got["gain_over_ngram_bpb"]["value"] == pytest.approx(gain)
+    assert {s["label"] for s in json.loads((project / "first/samples.json").read_text())} == {"plant", "animal"}
+    assert 0 < speed["latency_ms_p50"] <= speed["latency_ms_p95"] and speed["peak_memory_mb"] > 50
+    json.dumps([got, speed], allow_nan=False)
+
+
+def test_two_metrics_that_write_one_figure_are_refused(project: Path) -> None:
+    out, _ = trained(project, config(steps=1), "one")
+    twice = evaluation(metrics=[PARAMS["evaluate"]["metrics"][1]] * 2)
+    with pytest.raises(ConfigError, match="ngram_gain and ngram_gain both write 'ngram_order'"):
+        evaluate.run(twice, 17, out / "dense", project / "data/splits", project / "data/balanced", project / "e")
