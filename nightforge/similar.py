@@ -70,6 +70,36 @@ def jaccard(a: Sketch, b: Sketch) -> float:
     return sum(h in mine and h in other for h in union) / len(union)
 
 
+def band_keys(matrix: npt.NDArray[np.uint32], near: Near) -> npt.NDArray[np.uint64]:
+    """MinHashes (n, bands * rows) → one number a band, (n, bands); equal bands give equal numbers."""
+    weights = np.random.default_rng(_SEED).integers(2**64, size=near.rows, dtype=np.uint64) | np.uint64(1)
+    parts = matrix.reshape(-1, near.bands, near.rows).astype(np.uint64)
+    keys: npt.NDArray[np.uint64] = (parts * weights).sum(axis=2, dtype=np.uint64)  # wraps mod 2**64
+    return keys
+
+
+class Index:
+    """Texts that others are held against; memory a text: its sketch, and 12 bytes a band."""
+
+    def __init__(self, sketches: Iterable[Sketch], near: Near) -> None:
+        self.near, self.kept = near, list(sketches)
+        matrix = np.stack([s.minhash for s in self.kept]) if self.kept else np.empty((0, near.bands * near.rows), "u4")
+        keys = band_keys(matrix, near).T  # (bands, n)
+        self.order = np.argsort(keys, axis=1, kind="stable").astype(np.uint32)
+        self.keys = np.take_along_axis(keys, self.order.astype(np.intp), axis=1)
+
+    def find(self, text: Sketch) -> int | None:
+        """Position of a text that this one is a near-duplicate of, or none."""
+        seen: set[int] = set()
+        for band, key in enumerate(band_keys(text.minhash, self.near)[0]):
+            start, end = np.searchsorted(self.keys[band], key), np.searchsorted(self.keys[band], key, side="right")
+            for at in self.order[band, start:end].tolist():
+                if at not in seen and jaccard(text, self.kept[at]) >= self.near.jaccard_min:
+                    return int(at)
+                seen.add(at)
+        return None
+
+
 class Clusters:
     """Union-find over positions; the root of a cluster is its first row."""
 
@@ -97,10 +127,9 @@ def clusters(sketches: Iterable[Sketch], near: Near) -> Clusters:
     found = Clusters(len(kept))
     if not kept:
         return found
-    matrix = np.stack([s.minhash for s in kept])  # (n, bands * rows)
+    matrix = band_keys(np.stack([s.minhash for s in kept]), near)  # (n, bands)
     for band in range(near.bands):
-        part = np.ascontiguousarray(matrix[:, band * near.rows : (band + 1) * near.rows])
-        keys = part.view(f"V{4 * near.rows}").ravel()
+        keys = matrix[:, band]
         order = np.argsort(keys, kind="stable")
         new = np.flatnonzero(np.concatenate([[True], keys[order][1:] != keys[order][:-1]]))
         for start, end in zip(new, [*new[1:], len(kept)], strict=True):

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,10 +14,12 @@ from nightforge.errors import DataError, RowsLost
 from nightforge.methods import Chosen, Method
 from nightforge.privacy import evidence
 from nightforge.records import Record, Reject
+from nightforge.similar import Index, sketch
 from nightforge.words import folded
 from tasks import shards
 from tasks.progress import report
 from tasks.shards import RecordShards, RejectShards
+from tasks.split import SplitConfig
 
 ROWS_PER_REPORT = 5_000
 
@@ -29,31 +31,66 @@ class AugmentConfig(Config):
     """A method of nightforge/augment/."""
 
 
-def run(
-    cfg: AugmentConfig, seed: int, splits: Path, plan: Path, assets: Path, balanced: Path, augment_rejects: Path
-) -> dict[str, Any]:
-    """Originals and copies to `balanced`; copies that cannot be made, or equal any other row, to `augment_rejects`.
+@dataclass
+class Maker:
+    """Makes the copies of a row; knows every text that a copy may not repeat."""
 
-    Memory: 8 bytes a row of all splits.
+    method: Method
+    seed: int
+    assets: Path
+    train: set[int]
+    """Hashes of the texts of the train split, and of the copies made."""
+    held_out: Index
+    """Sketches of the other splits' texts."""
+
+    def copies(self, record: Record, count: int) -> Iterator[tuple[Record, Reject | None]]:
+        """So many copies, each with why it cannot be used; its random numbers hang on (seed, id, copy) alone."""
+        for copy in range(1, count + 1):
+            rng = random.Random(f"{self.seed} {record.id} {copy}")  # noqa: S311  not for secrets
+            tried, reason = record, "nothing_to_vary"
+            for variant in self.method.module.vary(record, self.method.cfg, rng, self.assets):
+                tried = replace(variant, meta={**variant.meta, "augmenter": self.method.name, "copy": copy})
+                if (reason := self.problem(tried.text)) == "":
+                    self.train.add(_key(tried.text))
+                    break
+            yield tried, Reject(reason, evidence(tried.text)) if reason else None
+
+    def problem(self, text: str) -> str:
+        """Why a text may not be added to the train split, or nothing."""
+        if _key(text) in self.train:
+            return "equals_another_row"
+        return "near_another_split" if self.held_out.find(sketch(text, self.held_out.near)) is not None else ""
+
+
+def run(
+    cfg: AugmentConfig,
+    split: SplitConfig,
+    seed: int,
+    splits: Path,
+    plan: Path,
+    assets: Path,
+    balanced: Path,
+    augment_rejects: Path,
+) -> dict[str, Any]:
+    """Originals and copies to `balanced`; to `augment_rejects` the copies that cannot be made, that equal a row of the
+    train split, or that come near a row of another (as near as `split` lets no two rows stand apart).
+
+    Memory: 8 bytes a row of the train split, a sketch and 12 bytes a band of `split.near` a row of the others.
 
     Raises:
         DataError: the plan names a row that the train split lacks.
         RowsLost: copies made + rejected are not the copies planned.
     """
-    plan_rows, kept = shards.rows(plan), shards.count(plan)
-    row = next(plan_rows, None)
-    seen = {_key(record.text) for folder in sorted(splits.iterdir()) for record in shards.read(folder)}
+    maker = Maker(cfg.method, seed, assets, _hashes(splits / "train"), _held_out(splits, split))
     labels: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     edits = done = planned = 0
     with RecordShards(balanced) as out, RejectShards(augment_rejects) as rejects:
-        for record in shards.read(splits / "train"):
-            if row is None or record.id != row["id"]:  # the plan lists the rows that stay in their order
-                continue
+        for record, count in _kept(splits / "train", plan):
             out.put(record)
-            done, planned = done + 1, planned + row["copies"]
             labels[record.label or "none"] += 1
-            for variant, problem in _variants(record, row["copies"], cfg.method, seed, assets, seen):
+            done, planned = done + 1, planned + count
+            for variant, problem in maker.copies(record, count):
                 if problem:
                     rejects.put(variant, cfg.method.name, problem)
                     reasons[problem.reason] += 1
@@ -61,11 +98,6 @@ def run(
                     out.put(variant)
                     labels[record.label or "none"] += 1
                     edits += len(variant.meta.get("edits", []))
-            if done % ROWS_PER_REPORT == 0:
-                report(done, kept, "rows")
-            row = next(plan_rows, None)
-    if done != kept:
-        raise DataError(f"augment: the plan keeps {kept} rows, the train split has {done} of them, in that order.")
     made = out.rows - done
     if made + rejects.rows != planned:
         raise RowsLost(f"augment: {planned} copies planned, {made} made, {rejects.rows} rejected.")
@@ -81,23 +113,28 @@ def run(
     }
 
 
-def _variants(
-    record: Record, copies: int, method: Method, seed: int, assets: Path, seen: set[int]
-) -> Iterator[tuple[Record, Reject | None]]:
-    """The copies of a row, each with why it cannot be used; the random numbers hang on (seed, id, copy) alone."""
-    for copy in range(1, copies + 1):
-        rng = random.Random(f"{seed} {record.id} {copy}")  # noqa: S311  not for secrets
-        tried = record
-        for variant in method.module.vary(record, method.cfg, rng, assets):
-            meta = {**variant.meta, "augmenter": method.name, "copy": copy}
-            tried = replace(variant, meta=meta)
-            if (key := _key(tried.text)) not in seen:
-                seen.add(key)
-                yield tried, None
-                break
-        else:
-            reason = "nothing_to_vary" if tried is record else "equals_another_row"
-            yield tried, Reject(reason, evidence(tried.text))
+def _kept(train: Path, plan: Path) -> Iterator[tuple[Record, int]]:
+    """The rows that stay, with the copies to make of each; the plan lists them in the order of the split."""
+    rows, count, done = shards.rows(plan), shards.count(plan), 0
+    row = next(rows, None)
+    for record in shards.read(train):
+        if row is not None and record.id == row["id"]:
+            yield record, row["copies"]
+            done, row = done + 1, next(rows, None)
+            if done % ROWS_PER_REPORT == 0:
+                report(done, count, "rows")
+    if done != count:
+        raise DataError(f"augment: the plan keeps {count} rows, the train split has {done} of them, in that order.")
+
+
+def _hashes(train: Path) -> set[int]:
+    return {_key(record.text) for record in shards.read(train)}
+
+
+def _held_out(splits: Path, split: SplitConfig) -> Index:
+    others = sorted(folder for folder in splits.iterdir() if folder.name != "train")
+    texts = (record.text for folder in others for record in shards.read(folder))
+    return Index((sketch(text, split.near) for text in texts), split.near)
 
 
 def _key(text: str) -> int:

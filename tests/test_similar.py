@@ -78,5 +78,20 @@ def test_clusters_are_transitive_and_rooted_in_the_first() -> None:
     assert [found.root(i) for i in range(4)] == [0, 1, 0, 0]
 
 
+def test_an_index_finds_what_brute_force_finds() -> None:
+    rng = random.Random(4)
+    bases = [text_of(rng, rng.choice((3, 12, 40))) for _ in range(150)]
+    index = similar.Index((sketch(" ".join(b), NEAR) for b in bases), NEAR)
+    found = 0
+    for base in bases:
+        asked = changed(rng, base, rng.choice((0, 0.03, 0.3)))
+        near = [i for i, b in enumerate(bases) if true_jaccard(" ".join(b), asked) >= NEAR.jaccard_min]
+        at = index.find(sketch(asked, NEAR))
+        assert at in near if near else at is None
+        found += at is not None
+    assert 50 < found < 150
+
+
 def test_nothing_gives_nothing() -> None:
     assert clusters([], NEAR).parent == []
+    assert similar.Index([], NEAR).find(sketch("a tree", NEAR)) is None

@@ -24,6 +24,7 @@ RULES: list[dict[str, Any]] = [
 ]
 NEAR = {"shingle_words": 3, "bands": 42, "rows": 3, "jaccard_min": 0.5}
 SHARES = {"train": 0.6, "validation": 0.1, "calibration": 0.1, "search": 0.1, "acceptance": 0.1}
+SPLIT = SplitConfig.model_validate({"shares": SHARES, "near": NEAR})
 
 
 def record(text: str, label: str | None = "plant", **meta: Any) -> Record:
@@ -197,7 +198,7 @@ def augmented(tmp_path: Path, assets: Path, records: list[Record], held_out: lis
     spec = {"name": "synonym", "asset": "wordnet", "word_share": 0.5, "tries": 8, "stopwords": []}
     cfg = augment.AugmentConfig.model_validate({"method": spec})
     out, rejects = tmp_path / "balanced", tmp_path / "augment_rejects"
-    return augment.run(cfg, 1, tmp_path / "splits", tmp_path / "plan", assets, out, rejects)
+    return augment.run(cfg, SPLIT, 1, tmp_path / "splits", tmp_path / "plan", assets, out, rejects)
 
 
 def test_copies_are_varied_new_and_traced(tmp_path: Path, wordnet_assets: Path) -> None:
@@ -226,10 +227,18 @@ def test_a_copy_that_cannot_be_varied_is_rejected(tmp_path: Path, wordnet_assets
     assert {row["reason"] for row in shards.rows(tmp_path / "augment_rejects")} == {"nothing_to_vary"}
 
 
+def test_a_copy_near_a_row_of_another_split_is_rejected(tmp_path: Path, wordnet_assets: Path) -> None:
+    near = "{} high {} on the way to the old house by the river"
+    held_out = [record(near.format(label, i), label) for label in ("food", "time") for i in range(10)]
+    metrics = augmented(tmp_path, wordnet_assets, rows(near.replace("high", "tall")), held_out)
+    assert set(metrics["rejected"]["synonym"]) == {"near_another_split"}
+
+
 def test_a_plan_of_other_rows_is_refused(tmp_path: Path, wordnet_assets: Path) -> None:
     planned(tmp_path, rows(), STEPS)
     shards.write(tmp_path / "splits" / "train", rows()[:20])
     spec = {"name": "synonym", "asset": "wordnet", "word_share": 0.5, "tries": 8, "stopwords": []}
     cfg = augment.AugmentConfig(method=choose("augment", spec))
+    plan, out, rejects = (tmp_path / name for name in ("plan", "balanced", "augment_rejects"))
     with pytest.raises(DataError, match="the plan keeps 44 rows"):
-        augment.run(cfg, 1, tmp_path / "splits", tmp_path / "plan", wordnet_assets, tmp_path / "b", tmp_path / "r")
+        augment.run(cfg, SPLIT, 1, tmp_path / "splits", plan, wordnet_assets, out, rejects)
