@@ -169,8 +169,9 @@ def _used(term: Term) -> float:
 def _reason(term: Term) -> str:
     if term.bound is None:
         return f"{term.term} was not measured, and the contract asks for at most {term.limit:g}"
-    point = "" if term.measured in (None, term.bound) else f" (measured {term.measured:.4g})"
-    return f"{term.term}: bound {term.bound:.4g}{point} is over the limit {term.limit:g}"
+    bound, point = f"{term.bound:.4g}", "" if term.measured is None else f"{term.measured:.4g}"
+    said = "" if point in {"", bound} else f" (measured {point})"
+    return f"{term.term}: bound {bound}{said} is over the limit {term.limit:g}"
 
 
 def _same(value: float | None) -> tuple[float | None, float | None]:
