@@ -65,6 +65,12 @@ class Candidate:
     failed: str | None = None
     speed: dict[str, float] = field(default_factory=dict)
 
+    def fail(self, error: Exception) -> None:
+        """Record why, say so, and keep no half of a model."""
+        self.failed = f"{type(error).__name__}: {error}"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        print(f"recipe {self.folder.name} failed: {error}", flush=True)
+
 
 def run(
     cfg: CompressConfig, contract: Contract, seed: int, dense: Path, splits: Path, candidates: Path, compressed: Path
@@ -87,8 +93,8 @@ def run(
         report(i + 1, steps, f"recipe {name}")
         tried[name] = _try(cfg, name, precision, options, dense, splits / "search", candidates / name)
     report(steps - 1, steps, "latency, in turns with the dense model")
+    speed = _time(cfg, dense, _whole(tried), base)
     whole = _whole(tried)
-    speed = _time(cfg, dense, whole, base)
     boot = Bootstrap(resamples=cfg.resamples, level=contract.confidence)
     described = {n: _describe(c, dense, base, boot, seed) for n, c in whole.items()}
     judged = {n: _judge(contract, described[n], c.speed, speed, dense) for n, c in whole.items()}
@@ -137,9 +143,7 @@ def _try(
         _write_card(out, dense, name, {"precision": precision, **options}, cfg.export.module.RUNTIME)
         candidate.scores = score.in_fresh_process(out, split, cfg.batch_tokens)
     except NightforgeError as e:
-        candidate.failed = f"{type(e).__name__}: {e}"
-        shutil.rmtree(out, ignore_errors=True)
-        print(f"recipe {name} failed: {e}", flush=True)
+        candidate.fail(e)
     return candidate
 
 
@@ -164,11 +168,17 @@ def _time(cfg: CompressConfig, dense: Path, whole: dict[str, Candidate], base: S
     folders = {"": dense} | {name: c.folder for name, c in whole.items()}
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in folders}
     for _ in range(cfg.rounds):
-        for name, folder in folders.items():
-            rounds[name].append(probe.in_fresh_process(folder, prompts, cfg.new_tokens))
+        for name, folder in list(folders.items()):
+            try:
+                rounds[name].append(probe.in_fresh_process(folder, prompts, cfg.new_tokens))
+            except NightforgeError as e:
+                if folder == dense:
+                    raise
+                whole[name].fail(e)
+                del folders[name], rounds[name]
     middle = {name: {key: median(r[key] for r in taken) for key in taken[0]} for name, taken in rounds.items()}
-    for name, candidate in whole.items():
-        candidate.speed = middle[name]
+    for name in folders.keys() - {""}:
+        whole[name].speed = middle[name]
     return middle[""]
 
 
