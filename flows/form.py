@@ -13,7 +13,7 @@ from nightforge.errors import ConfigError
 
 Source = Annotated[str | None, Field(min_length=1)]
 Seed = Annotated[int | None, Field(ge=0, le=2**31 - 1)]
-LearningRate = Annotated[float | None, Field(gt=0, le=1)]
+LearningRate = Annotated[float | None, Field(gt=0, lt=1)]
 MaxSteps = Annotated[int | None, Field(ge=1, le=10_000_000)]
 MaxQualityLoss = Annotated[float | None, Field(ge=0, le=1)]
 MaxSizeShare = Annotated[float | None, Field(gt=0, le=1)]
@@ -21,8 +21,8 @@ MaxSizeShare = Annotated[float | None, Field(gt=0, le=1)]
 WHERE = {
     "source": "ingest.sources.0.address",
     "seed": "seed",
-    "learning_rate": "train.learning_rate",
-    "max_steps": "train.max_steps",
+    "learning_rate": "train.loop.lr",
+    "max_steps": "train.loop.steps",
     "max_quality_loss": "contract.max_quality_loss",
     "max_size_share": "contract.max_size_share",
 }

@@ -13,10 +13,10 @@ from tasks import wiring
 from tasks.hashing import sha256_file
 
 
-def refresh(project: Path, home: Path) -> tuple[graph.Graph, list[str]]:
-    """Refresh the manifests of source and starting model; the graph after that, and what was written.
+def refresh(project: Path, home: Path) -> list[str]:
+    """Refresh the manifests of the source and of the starting model; returns what was written, to be said.
 
-    Relative sources resolve against `home`, the project folder of the user's own checkout.
+    Relative addresses resolve against `home`, the project folder of the user's own checkout.
 
     Raises:
         ConfigError: the project, or the starting model, is not there.
@@ -31,7 +31,7 @@ def refresh(project: Path, home: Path) -> tuple[graph.Graph, list[str]]:
             written.append(f"{reads['source']}: the source has moved on")
     if "base" in reads and ledger.write_if_changed(project / reads["base"], starting_model(project, home)):
         written.append(f"{reads['base']}: another starting model")
-    return graph.read(project), written
+    return written
 
 
 def before(stage: str, project: Path, home: Path) -> str | None:

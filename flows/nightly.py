@@ -12,7 +12,7 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from flows import form, inputs, ledger, verdict, workspace
+from flows import form, graph, inputs, ledger, verdict, workspace
 from flows.form import LearningRate, MaxQualityLoss, MaxSizeShare, MaxSteps, Seed, Source
 from flows.walk import Walk
 from nightforge.errors import NightforgeError
@@ -34,8 +34,8 @@ def nightly(
         project: Project folder, relative to the checkout; it holds a dvc.yaml and a params.yaml.
         source: Address of the first source: a file, a folder or a URL (params.yaml: ingest.sources).
         seed: Seed of every random choice (params.yaml: seed).
-        learning_rate: Peak learning rate of training (params.yaml: train.learning_rate).
-        max_steps: Optimizer steps of training at most (params.yaml: train.max_steps).
+        learning_rate: Peak learning rate of training (params.yaml: train.loop.lr).
+        max_steps: Optimizer steps of training at most (params.yaml: train.loop.steps).
         max_quality_loss: Contract: share of bits per byte that compression may lose, on the bound of its interval.
         max_size_share: Contract: size of the compressed model's folder as a share of the dense one's.
     """
@@ -64,8 +64,8 @@ def stage(
         stage: Its name in dvc.yaml, such as train or gate@clean.
         project: Project folder, relative to the checkout; it holds a dvc.yaml and a params.yaml.
         seed: Seed of every random choice (params.yaml: seed).
-        learning_rate: Peak learning rate of training (params.yaml: train.learning_rate).
-        max_steps: Optimizer steps of training at most (params.yaml: train.max_steps).
+        learning_rate: Peak learning rate of training (params.yaml: train.loop.lr).
+        max_steps: Optimizer steps of training at most (params.yaml: train.loop.steps).
     """
     return _in_worktree(project, {"seed": seed, "learning_rate": learning_rate, "max_steps": max_steps}, target=stage)
 
@@ -89,9 +89,9 @@ def _in_worktree(project: str, overrides: dict[str, Any], target: str | None) ->
 def _walk(here: Path, home: Path, run: str, target: str | None) -> State[Any]:
     """Walk the graph in the worktree, keep the pages, publish the branch, and enter an accepted model."""
     log = get_run_logger()
-    of, written = inputs.refresh(here, home)
-    for line in written:
+    for line in inputs.refresh(here, home):
         log.info(line)
+    of = graph.read(here)
     walk = Walk(here, home, of.only(target) if target else of, echo=False)
     walk.go()
     ended = verdict.of(walk)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import guard, server
-from nightforge.errors import Busy
+from nightforge.errors import Busy, NightforgeError
 
 
 def main(project: Path) -> int:
@@ -34,25 +34,27 @@ def _run(project: Path, url: str) -> int:
     from prefect import flow
     from prefect.client.schemas.objects import State
 
-    from flows import inputs, ledger, verdict, workspace
+    from flows import graph, inputs, ledger, verdict, workspace
     from flows.walk import Walk
 
-    of, written = inputs.refresh(project, project)
-    for line in written:
+    for line in inputs.refresh(project, project):
         print(line)
-    walk = Walk(project, project, of, echo=True)
+    walk = Walk(project, project, graph.read(project), echo=True)
+    reached: list[verdict.Verdict] = []
 
     @flow(name="nightly-here", flow_run_name=f"here {datetime.now():%Y-%m-%d %H:%M}", validate_parameters=False)
     def here(project: str) -> State[Any]:
         walk.go()
-        ended = verdict.of(walk)
-        verdict.publish(walk, ended, project, ended.report)
-        return ended.state
+        reached.append(verdict.of(walk))
+        verdict.publish(walk, reached[0], project, reached[0].report)
+        return reached[0].state
 
     server.await_answer(url)
     with _ctrl_c_ends(walk):
-        here(str(project), return_state=True)
-    ended = verdict.of(walk)
+        state = here(str(project), return_state=True)
+    if not reached:
+        raise NightforgeError(f"the flow itself ended as {state.name}: {state.message}")
+    ended = reached[0]
     ledger.remember_durations(project, {n: o.seconds for n, o in walk.outcomes.items() if o.how == "ran"})
     if ended.word == "MET":
         ledger.enter(project, project, "workspace", workspace.commit_of(project))

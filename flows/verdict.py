@@ -1,9 +1,7 @@
 """How a walk ended: one line, one exit code, the page that shows why, and the same as Prefect artifacts."""
 
 import json
-import re
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,13 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.walk import Walk
+from nightforge import summary
 from nightforge.errors import ContractNotMet
 from tasks import wiring
 
 INTERRUPTED = 130
+FAILED_PAGE = Path("reports/failed.html")
+"""The page of a run that ended before its verdict; in neither DVC nor git, and gone once a run gets there."""
 
 
 @dataclass(frozen=True)
@@ -42,29 +43,20 @@ class Verdict:
 def of(walk: Walk) -> Verdict:
     """Judge a walk: MET is 0, NOT MET is 3, else the code of the first stage that failed, or 130."""
     accept, report = _accept(walk), _output(walk, "report")
+    (walk.project / FAILED_PAGE).unlink(missing_ok=True)
     first = next(iter(walk.failed.items()), None)
     if walk.interrupted.is_set():
         return Verdict("INTERRUPTED", "INTERRUPTED: run again to go on where it stopped.", INTERRUPTED, None, accept)
     if accept.get("verdict") == "NOT MET":
-        line = "NOT MET: " + "; ".join(map(str, accept.get("reasons", []))) + "."
+        line = f"NOT MET: {'; '.join(accept['reasons'])}."
         return Verdict("NOT MET", line, ContractNotMet.exit_code, report, accept)
     if first:
         name, outcome = first
         line = f"FAILED: {name}: {outcome.kind}: {outcome.message}"
         return Verdict("FAILED", line, outcome.exit_code, _failed_page(walk) if not accept else report, accept)
     if accept:
-        return Verdict("MET", "MET: " + _terms(accept), 0, report, accept)
+        return Verdict("MET", f"MET: {summary.headline(accept)}", 0, report, accept)
     return Verdict("DONE", f"DONE: {len(walk.outcomes)} stages up to date.", 0, report, accept)
-
-
-def _terms(accept: dict[str, Any]) -> str:
-    """The terms of the contract with what was measured, in one line."""
-    terms = [f"{t['term']} {_number(t['measured'])} (limit {_number(t['limit'])})" for t in accept.get("contract", [])]
-    return ", ".join(terms) + "."
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _accept(walk: Walk) -> dict[str, Any]:
@@ -88,12 +80,13 @@ def _output(walk: Walk, stage: str) -> Path | None:
 
 
 def _failed_page(walk: Walk) -> Path | None:
-    """reports/failed.html, for a project that has a report: the page of a run that never reached its verdict."""
-    if "report" not in wiring.stages(walk.project):
+    """The page of a run that never reached its verdict, for a project that has a report."""
+    if "report" not in walk.graph.stages:
         return None
-    outcomes = {name: outcome.how for name, outcome in walk.outcomes.items()}
-    page: Path | None = import_module("tasks.report").render_failed(walk.project, outcomes, walk.failed)
-    return page
+    from tasks.report import render_failed
+
+    outcomes = {name: walk.outcomes[name].how if name in walk.outcomes else "not run" for name in walk.graph.stages}
+    return render_failed(walk.project, outcomes, walk.failed)
 
 
 def table(walk: Walk) -> list[dict[str, Any]]:
@@ -122,7 +115,7 @@ def publish(walk: Walk, verdict: Verdict, run: str, page: Path | None) -> None:
         page: where the report will stay (a worktree is removed).
     """
     if verdict.accept:
-        create_table_artifact(key="verdict", table=verdict.accept.get("contract", []), description=verdict.line)
+        create_table_artifact(key="verdict", table=summary.table(verdict.accept), description=verdict.line)
     create_table_artifact(key="stages", table=table(walk), description=f"Run {run}: {verdict.word}")
     create_markdown_artifact(key="summary", markdown=_markdown(walk, verdict, run, page), description=verdict.word)
     if page:
@@ -130,7 +123,12 @@ def publish(walk: Walk, verdict: Verdict, run: str, page: Path | None) -> None:
 
 
 def _markdown(walk: Walk, verdict: Verdict, run: str, page: Path | None) -> str:
+    """What happened, as Markdown; the line is quoted as it is, whatever stands in it."""
     counts = [f"{sum(o.how == how for o in walk.outcomes.values())} {how}" for how in ("ran", "cached", "failed")]
-    said = re.sub(r"([<>&|`*_])", r"\\\1", verdict.line)
-    link = f"\n\nReport: `{page}`" if page else ""
-    return f"## {verdict.word}\n\n{said}\n\nRun `{run}`: {', '.join(counts)}, {len(walk.not_run)} not run.{link}\n"
+    link = page.resolve().as_uri() if page else None
+    if verdict.accept:
+        said = summary.markdown(verdict.accept, link)
+    else:
+        quoted = verdict.line.replace("`", "ʼ")
+        said = f"# {verdict.word}\n\n```\n{quoted}\n```\n" + (f"\n[Why]({link})\n" if link else "")
+    return f"{said}\nRun `{run}`: {', '.join(counts)}, {len(walk.not_run)} not run.\n"

@@ -35,26 +35,28 @@ stages:
     deps: [models/dense, models/compressed, models/champion.json]
     params: [contract]
     metrics: [metrics/accept.json]
-  verdict: {cmd: python toy_stage.py verdict, deps: [metrics/accept.json], outs: [reports/verdict.txt]}
+  report: {cmd: python toy_stage.py report, deps: [metrics/accept.json], outs: [reports/index.html]}
+  verdict: {cmd: python toy_stage.py verdict, deps: [metrics/accept.json, reports/index.html], outs: [reports/verdict]}
   side:
     cmd: python toy_stage.py side
     deps: [toy_stage.py]
     params: [side]
     outs: [data/side]
     meta: {retries: 2, timeout_s: 4}
-  after: {cmd: python toy_stage.py after, deps: [data/side], outs: [data/after]}
 """
 
 PARAMS_YAML = """\
 # values of the toy
 seed: 1  # of every choice
 train:
-  learning_rate: 0.1  # peak
-  max_steps: 2
-  step_s: 0.0
+  loop:
+    lr: 0.1  # peak
+    steps: 2
+    step_s: 0.0
 contract: {max_quality_loss: 0.01, max_size_share: 0.25}
 gate: {closed: false}
 side: {luck: good}
+report: {title: Toy}
 
 """
 

@@ -33,20 +33,24 @@ def test_closed_gate_stops_what_lies_below(toy: Path, edit: Edit, api: str, capf
     assert run.main(toy) == 66
     out = capfd.readouterr().out
     assert "FAILED: gate@raw: GateClosed: expected more rows" in out
-    assert "not run: train, compress, accept, verdict" in out
+    assert "not run: train, compress, accept, report, verdict" in out
+    page = (toy / "reports/failed.html").read_text()
+    assert "gate@raw" in page and "expected more rows" in page
     assert not (toy / "models/dense").exists()
-    assert (toy / "data/after").exists()  # beside the closed gate, not below it
+    assert (toy / "data/side").exists()  # beside the closed gate, not below it
 
 
 @pytest.mark.slow
 def test_closed_is_never_retried_and_transient_is(toy: Path, edit: Edit, api: str) -> None:
+    edit(toy, "closed: false", "closed: true")  # or there would be more to run
     edit(toy, "luck: good", "luck: closed")
     assert run.main(toy) == 66
     assert tries(toy) == 1
     (toy / ".nightforge/tries").unlink()
     edit(toy, "luck: closed", "luck: transient")
-    assert run.main(toy) == 0
+    assert run.main(toy) == 66
     assert tries(toy) == 3
+    assert (toy / "data/side").read_text() == "transient"
 
 
 @pytest.mark.slow
@@ -62,6 +66,7 @@ def test_not_met_is_3_and_says_why(toy: Path, edit: Edit, api: str, capfd: pytes
     edit(toy, "max_quality_loss: 0.01", "max_quality_loss: 0.003")
     assert run.main(toy) == 3
     assert "NOT MET: bpb_loss_share is at most 0.005, the limit is less." in capfd.readouterr().out
+    assert (toy / "reports/index.html").exists()  # a refused model has its page too
     assert not (toy / ".nightforge/accepted.jsonl").exists()
 
 
@@ -70,7 +75,7 @@ def test_not_met_is_3_and_says_why(toy: Path, edit: Edit, api: str, capfd: pytes
 def test_driver_that_is_ended_leaves_nothing_and_can_go_on(
     toy: Path, edit: Edit, ui: str, number: signal.Signals, code: int
 ) -> None:
-    edit(toy, "max_steps: 2", "max_steps: 100")
+    edit(toy, "steps: 2", "steps: 100")
     edit(toy, "step_s: 0.0", "step_s: 0.2")
     command = "import sys; from pathlib import Path; from flows import run; sys.exit(run.main(Path('.')))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": ui}
