@@ -74,10 +74,10 @@ class Corpus(NamedTuple):
 
     def batch(self, rows: Sequence[int]) -> torch.Tensor:
         """Rows padded on the right with IGNORE: (rows, seq)."""
-        width = int(self.lengths[rows].max())
-        out = np.full((len(rows), width), IGNORE, dtype=np.int64)
-        for line, row in zip(out, rows, strict=True):
-            line[: self.lengths[row]] = self.ids[self.starts[row] : self.starts[row + 1]]
+        texts = [self.ids[self.starts[row] : self.starts[row + 1]] for row in rows]
+        out = np.full((len(rows), max(map(len, texts))), IGNORE, dtype=np.int64)
+        for line, text in zip(out, texts, strict=True):
+            line[: len(text)] = text
         return torch.from_numpy(out)
 
 

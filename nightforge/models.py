@@ -60,6 +60,7 @@ def save(folder: Path, model: Any, tokenizer: Any, facts: dict[str, Any]) -> Non
     _quiet()
     model.float().save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
+    _compact(folder / "tokenizer.json")
     content = {
         "loader": "transformers",
         "dtype": "float32",
@@ -129,6 +130,12 @@ def logits_fn(model: Any) -> LogitsFn:
         return out
 
     return logits
+
+
+def _compact(path: Path) -> None:
+    """JSON without its indentation, which is half of a tokenizer.json and counts in the size of a small model."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
 
 
 def _quiet() -> None:
