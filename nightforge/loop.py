@@ -2,7 +2,7 @@
 
 AdamW (Loshchilov & Hutter 2019) with decay on matrices only, linear warm-up and cosine to zero, clipping by global
 norm, early stopping with the best weights restored. Loss is the mean over the real tokens of the batch, never a mean of
-means. Given seed, data, settings, device and thread count, every bit is determined, and a run that is restored from
+means. On CPU, seed, data, settings and thread count determine every bit, and a run that is restored from
 `state()` goes on exactly as if it had not been stopped.
 """
 
