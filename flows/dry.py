@@ -56,10 +56,11 @@ def describe(of: graph.Graph, took_s: dict[str, float]) -> str:
         more = f"; and {len(why) - 3} more" if len(why) > 3 else ""
         lines.append(f"  {name:<{wide}} {time}  {'; '.join(why[:3])}{more}")
     unknown = [name for name in stale if name not in took_s]
-    total = sum(took_s.get(name, 0.0) for name in stale)
-    estimate = f"about {total:.0f} s by what each took last time" + (
-        f", and {len(unknown)} never timed here" if unknown else ""
-    )
+    estimate = f"about {sum(took_s.get(name, 0.0) for name in stale):.0f} s by what each took last time"
+    if unknown:
+        estimate = (
+            f"{estimate}, and {len(unknown)} never timed here" if len(unknown) < len(stale) else "never timed here"
+        )
     kept = [name for name in of.stages if name not in stale]
     return "\n".join(
         [

@@ -108,7 +108,9 @@ def _graph(repo: Any) -> Graph:
         )
         for s in ordered
     }
-    return Graph(stages, {name: tuple(_reasons(said)) for name, said in repo.status().items()})
+    changes = {name: tuple(_reasons(said)) for name, said in repo.status().items()}
+    never = {s.addressing: ("has never run",) for s in ordered if s.outs and not any(o.hash_info for o in s.outs)}
+    return Graph(stages, changes | never)
 
 
 def _reasons(said: Iterable[str | Mapping[str, Any]]) -> Iterable[str]:

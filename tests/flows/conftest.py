@@ -52,7 +52,7 @@ train:
   loop:
     lr: 0.1  # peak
     steps: 2
-    step_s: 0.0
+    step_s: 0.01
 contract: {max_quality_loss: 0.01, max_size_share: 0.25}
 gate: {closed: false}
 side: {luck: good}

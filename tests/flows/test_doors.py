@@ -49,7 +49,7 @@ def test_no_project_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_both_doors(toy: Path, tmp_path: Path, edit: Edit, api: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """From the flow to a clean `dvc status`; from `dvc repro` to a flow that runs nothing; the same after an edit."""
+    """From the flow to a clean `dvc status`; the same stages after an edit; and a contract that is not met."""
     assert run.main(toy) == 0
     first = capfd.readouterr().out
     assert ran(first) == set(wiring.stages(toy))
@@ -71,6 +71,14 @@ def test_both_doors(toy: Path, tmp_path: Path, edit: Edit, api: str, capfd: pyte
         assert ran(capfd.readouterr().out) == stale
         assert ran(dvc(other, "repro")) == stale
     assert "Data and pipelines are up to date" in dvc(toy, "status")
+
+    accepted = (toy / ".nightforge/accepted.jsonl").read_text()
+    edit(toy, "max_quality_loss: 0.01", "max_quality_loss: 0.003")
+    assert run.main(toy) == 3
+    out = capfd.readouterr().out
+    assert "NOT MET: bpb_loss_share is at most 0.005, the limit is less." in out
+    assert f"Report: {toy}/reports/index.html" in out  # a refused model has its page too
+    assert (toy / ".nightforge/accepted.jsonl").read_text() == accepted
 
 
 def test_dry_says_what_and_why(toy: Path, edit: Edit, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,15 +62,6 @@ def test_timeout_of_meta(toy: Path, edit: Edit, api: str, capfd: pytest.CaptureF
 
 
 @pytest.mark.slow
-def test_not_met_is_3_and_says_why(toy: Path, edit: Edit, api: str, capfd: pytest.CaptureFixture[str]) -> None:
-    edit(toy, "max_quality_loss: 0.01", "max_quality_loss: 0.003")
-    assert run.main(toy) == 3
-    assert "NOT MET: bpb_loss_share is at most 0.005, the limit is less." in capfd.readouterr().out
-    assert (toy / "reports/index.html").exists()  # a refused model has its page too
-    assert not (toy / ".nightforge/accepted.jsonl").exists()
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_driver_that_is_ended_leaves_nothing_and_can_go_on(
     toy: Path, edit: Edit, ui: str, number: signal.Signals, code: int

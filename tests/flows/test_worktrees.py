@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -160,3 +161,31 @@ def test_set_up_keeps_what_was_paused(checkout: Path, api: str, monkeypatch: pyt
         again = client.read_deployment_by_name("nightly/nightly")
         assert [s.active for s in again.schedules] == [False]
         assert len(client.read_automations_by_name(ui.ZOMBIES)) == 1
+
+
+@pytest.mark.slow
+def test_cancel_ends_the_stage_and_removes_the_worktree(checkout: Path, api: str) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.deployments import run_deployment
+    from prefect.states import Cancelling
+
+    def stages() -> list[psutil.Process]:
+        return [p for p in psutil.process_iter(["cmdline", "cwd"]) if ours(p)]
+
+    def ours(p: psutil.Process) -> bool:
+        return "toy_stage.py" in (p.info["cmdline"] or []) and str(checkout) in (p.info["cwd"] or "")
+
+    started: Any = run_deployment("stage/stage", parameters={"stage": "train", "max_steps": 1_000_000}, timeout=0)
+    await_true(lambda: any("train" in p.info["cmdline"] for p in stages()), 60)
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(started.id, Cancelling(), force=False)
+        await_true(lambda: client.read_flow_run(started.id).state_name == "Cancelled", 60)
+    await_true(lambda: stages() == [], 10)
+    assert list((checkout / ".nightforge/worktrees").iterdir()) == []
+
+
+def await_true(condition: Callable[[], bool], within_s: float) -> None:
+    until = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.2)
