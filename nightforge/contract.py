@@ -127,12 +127,19 @@ def strain(judgement: Judgement) -> float:
 
 
 def best(judged: Mapping[str, Judgement], size_mb: Mapping[str, float]) -> str:
-    """The candidate that leaves most room under its tightest limit, so that the choice survives other documents.
+    """The candidate that meets every term and loses least quality, by its bound; where none does, the least over.
 
-    One rule for both cases: where none meets the contract, it is the one that is over by least, and whoever reads the
-    choice must read its verdict too. Ties go to the smaller, then to the first by name.
+    Size is the same on any documents and quality is not, so among models that are small enough the one with most room
+    in quality is the likeliest to be accepted. Where none meets the contract, it is the one with the least strain, and
+    whoever reads the choice must read its verdict too. Ties go to the smaller, then to the first by name.
     """
-    return min(judged, key=lambda name: (not judged[name].met, strain(judged[name]), size_mb[name], name))
+
+    def rank(name: str) -> tuple[bool, float, float, str]:
+        verdict = judged[name]
+        quality = next((_used(t) for t in verdict.terms if t.term == "bpb_loss_share"), 0.0)
+        return not verdict.met, quality if verdict.met else strain(verdict), size_mb[name], name
+
+    return min(judged, key=rank)
 
 
 def refuse_infeasible(contract: Contract, least_size_mb: Mapping[str, float], dense_size_mb: float) -> None:

@@ -133,17 +133,20 @@ def test_a_term_judged_elsewhere_counts_like_the_others(seen: Evidence) -> None:
     assert not judge(contract(max_size_mb=100), seen, [champion]).met
 
 
-def test_the_choice_leaves_most_room_under_its_tightest_limit() -> None:
+def test_the_choice_loses_least_quality_among_those_that_are_small_enough() -> None:
     asked = contract(max_quality_loss=0.01, max_size_share=0.25)
 
     def candidate(high: float, size: float) -> Evidence:
         return replace(SEEN, bpb_loss_share={"value": high, "low": high, "high": high}, size_mb=size)
 
-    tight = judge(asked, candidate(0.0095, 1.5))  # smallest, but uses 95% of the loss
-    roomy = judge(asked, candidate(0.005, 2.0))  # 50% of the loss, 80% of the size
+    tight = judge(asked, candidate(0.0095, 1.5))  # smallest, but a few other documents may refuse it
+    roomy = judge(asked, candidate(0.004, 2.4))
     large = judge(asked, candidate(0.0001, 4.0))  # over the size
-    sizes = {"tight": 1.5, "roomy": 2.0, "large": 4.0}
+    sizes = {"tight": 1.5, "roomy": 2.4, "large": 4.0}
     assert best({"tight": tight, "roomy": roomy, "large": large}, sizes) == "roomy"
     assert best({"tight": tight, "large": large}, sizes) == "tight"
     worse = judge(asked, candidate(0.1, 1.5))
     assert best({"large": large, "worse": worse}, {**sizes, "worse": 1.5}) == "large"  # 1.6 × its limit, not 10 ×
+    by_size = contract(max_size_share=0.25)
+    only = {name: judge(by_size, candidate(0.5, size)) for name, size in sizes.items()}
+    assert best(only, sizes) == "tight"  # quality is not asked: the smallest
