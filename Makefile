@@ -39,15 +39,15 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 15) else f"Nightforge needs Python 3.11 to 3.14, and $(PYTHON) is {v.major}.{v.minor}. Name another: make setup PYTHON=python3.11")'
 	@echo "Setting up .venv (once; some minutes, mostly downloads) …"
 	@$(PYTHON) -m venv .venv
-	@$(if $(TORCH),.venv/bin/pip install -q $(TORCH))
-	@.venv/bin/pip install -q -r requirements.lock
-	@.venv/bin/pip install -q --no-deps -e .
+	@$(if $(TORCH),.venv/bin/pip install -qq $(TORCH))
+	@.venv/bin/pip install -qq -r requirements.lock
+	@.venv/bin/pip install -qq --no-deps -e .
 	@touch $@
 
 # Resolve pyproject.toml anew and pin what comes out. Read the difference before you commit it.
 lock:
 	@$(PYTHON) -m venv .venv/lock
-	@.venv/lock/bin/pip install -q -U pip
-	@.venv/lock/bin/pip install -q --dry-run --ignore-installed --report .venv/lock.json "torch==2.13.0" -e ".[dev]"
+	@.venv/lock/bin/pip install -qq -U pip
+	@.venv/lock/bin/pip install -qq --dry-run --ignore-installed --report .venv/lock.json "torch==2.13.0" -e ".[dev]"
 	@$(PYTHON) .ci/lock.py < .venv/lock.json > requirements.lock
 	@rm -rf .venv/lock .venv/lock.json

@@ -73,7 +73,11 @@ def parser() -> argparse.ArgumentParser:
     diff = command("diff", "Compare two runs: data, params, metrics, verdict.", _diff)
     diff.add_argument("old", help="a git revision such as runs/<id>, or `workspace`")
     diff.add_argument("new", help="the same", nargs="?", default="workspace")
-    command("snapshot", "Record what the sources hold now in data/source.json.", _snapshot)
+    command(
+        "snapshot",
+        "Record what the sources and the starting model are now.",
+        _snapshot,
+    )
     methods = command("methods", "List every method, with what each of its values means.", _methods)
     methods.add_argument("stage", nargs="?", help="only this stage's")
     ui = command("ui", "Start the Prefect UI with work pools, deployments and a worker.", _ui)
@@ -122,10 +126,9 @@ def _diff(args: argparse.Namespace) -> int:
 
 
 def _snapshot(args: argparse.Namespace) -> int:
-    from tasks.snapshot import write
+    from flows.inputs import refresh
 
-    changed = write(Path.cwd())
-    print("data/source.json: " + ("the source has changed; recorded" if changed else "unchanged"))
+    print("\n".join(refresh(Path.cwd(), Path.cwd())) or "all is as it was recorded")
     return 0
 
 

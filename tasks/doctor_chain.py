@@ -22,7 +22,7 @@ import yaml
 
 from nightforge.errors import NightforgeError
 from nightforge.records import Record, content_id
-from tasks import probe, shards, sources, stage, wiring
+from tasks import probe, shards, stage, wiring
 from tasks.doctor_check import Check, Size
 from tasks.doctor_source import cached, config, peek
 
@@ -63,13 +63,13 @@ def start(project: Path, folder: Path) -> Rehearsal:
     for room in ("nightforge", "tasks"):
         (folder / room).symlink_to(stage.CODE_ROOT / room)
     _bring(project, folder, stages)
-    _start_model(values, folder, sources.home_folder(project), stages)
+    _start_model(values, folder, wiring.home_folder(project), stages)
     rows, found = _records(project, stages)
     shards.write(folder / stages["clean"].paths["raw"], found)
     env = {
         **os.environ,
         "PYTHONPATH": str(stage.CODE_ROOT),
-        "NIGHTFORGE_HOME": str(sources.home_folder(project)),
+        "NIGHTFORGE_HOME": str(wiring.home_folder(project)),
         "HF_HUB_OFFLINE": "1",
     }
     with (folder / "log").open("wb") as log:
@@ -162,7 +162,7 @@ def _records(project: Path, stages: dict[str, wiring.Wiring]) -> tuple[str, list
     raw = project / stages["clean"].paths["raw"]
     if raw.exists():
         return "real records", _mixed(islice(shards.read(raw), LOOKED_AT))
-    cfg, home = config(project), sources.home_folder(project)
+    cfg, home = config(project), wiring.home_folder(project)
     for source in [] if isinstance(cfg, str) else cfg.sources:
         here = cached(source, home) or ("://" not in source.address and not source.address.startswith("pkg:"))
         if here and (found := peek(source, home, LOOKED_AT)):

@@ -45,7 +45,7 @@ def readable(project: Path) -> Iterator[Check]:
         return
     path = project / MANIFEST
     recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    home = sources.home_folder(project)
+    home = wiring.home_folder(project)
     for kind, places in (("source", cfg.sources), ("asset", cfg.assets)):
         for place in places:
             try:
@@ -123,7 +123,7 @@ def source_bytes(project: Path) -> int:
     if isinstance(cfg, str):
         return UNKNOWN_BYTES
     recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    home, total = sources.home_folder(project), 0
+    home, total = wiring.home_folder(project), 0
     for place in cfg.sources:
         if archive := cached(place, home):
             total += 4 * archive.stat().st_size  # text packs to about a quarter

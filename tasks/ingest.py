@@ -10,7 +10,8 @@ from nightforge.errors import DataError, SourceMoved
 from nightforge.privacy import evidence
 from nightforge.records import Record, Reject
 from tasks.shards import RecordShards, RejectShards
-from tasks.sources import Asset, IngestConfig, Place, Source, entry, home_folder, opened
+from tasks.sources import Asset, IngestConfig, Place, Source, entry, opened
+from tasks.wiring import home_folder
 
 
 def run(cfg: IngestConfig, source: Path, raw: Path, assets: Path, ingest_rejects: Path) -> dict[str, Any]:

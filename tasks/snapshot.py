@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from nightforge.errors import ConfigError
 from nightforge.methods import explain
-from tasks.sources import IngestConfig, entry, home_folder
-from tasks.wiring import read_yaml
+from tasks.sources import IngestConfig, entry
+from tasks.wiring import home_folder, read_yaml
 
 MANIFEST = Path("data/source.json")
 

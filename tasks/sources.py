@@ -75,11 +75,6 @@ class IngestConfig(Config):
         return self
 
 
-def home_folder(project: Path = Path()) -> Path:
-    """The checkout that relative addresses start from: NIGHTFORGE_HOME (set in worktrees), or the project."""
-    return Path(os.environ.get("NIGHTFORGE_HOME") or project).resolve()
-
-
 def entry(place: Place, home: Path) -> dict[str, Any]:
     """What data/source.json records of a place: enough to see that it moved, the same on every machine.
 

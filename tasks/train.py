@@ -20,6 +20,7 @@ from tasks import shards
 from tasks.hashing import sha256_file
 from tasks.progress import report
 from tasks.stage import Measured
+from tasks.wiring import home_folder
 
 SCRATCH = "scratch"
 CHECKPOINT = "checkpoint.pt"
@@ -31,7 +32,8 @@ class TrainConfig(Config):
     """What is trained, and how."""
 
     model: str
-    """`scratch`, or a local Hugging Face folder to start from, as `nightforge snapshot` recorded it."""
+    """`scratch`, or a local Hugging Face folder to start from, as `nightforge snapshot` recorded it. A relative one is
+    looked for in the home checkout, for a worktree lacks what git ignores."""
     family: Annotated[Method, Chosen("train")]
     """The kind of network, its shape and its vocabulary; of a starting model only its context applies."""
     loop: loop.Settings
@@ -95,7 +97,7 @@ def check_base(base: Path, wanted: str) -> None:
     if (named := recorded.get("folder", SCRATCH)) != wanted:
         raise SourceMoved(f"{base}: records {named!r}, params.yaml names {wanted!r}. Run: nightforge snapshot")
     for name, sha256 in recorded.get("files", {}).items():
-        path = Path(wanted) / name
+        path = home_folder() / wanted / name
         if not path.is_file() or sha256_file(path) != sha256:
             raise SourceMoved(f"{path}: not the file that {base} recorded. Run: nightforge snapshot")
 
@@ -107,7 +109,7 @@ def _starting_model(cfg: TrainConfig, balanced: Path) -> tuple[Any, Any]:
         texts = (record.text for record in shards.read(balanced))
         words = tokenizer.train(texts, labels, shape(cfg).vocab, shape(cfg).context)
         return cfg.family.module.build(cfg.family.cfg, words), words
-    model, words = models.read_transformers(Path(cfg.model))
+    model, words = models.read_transformers(home_folder() / cfg.model)
     tokenizer.add_labels(words, labels)
     if len(words) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(words), mean_resizing=False)

@@ -4,6 +4,7 @@ DVC's own reader costs a quarter of a second a process and its Python API is not
 files itself; `tests/test_wiring.py` holds this reading against DVC's.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise ConfigError(f"{path}: expected a mapping at the top level, got {type(loaded).__name__}.")
     return loaded
+
+
+def home_folder(project: Path = Path()) -> Path:
+    """The checkout that relative addresses start from: NIGHTFORGE_HOME (set in worktrees), or the project."""
+    return Path(os.environ.get("NIGHTFORGE_HOME") or project).resolve()
 
 
 def stages(project: Path = Path()) -> dict[str, Wiring]:

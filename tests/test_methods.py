@@ -80,7 +80,7 @@ def test_the_contract_refuses_an_impure_rule(rule: object, complaint: str) -> No
 
 
 def test_the_contract_refuses_io_in_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "leaky.py").write_text("import os\n\ndef apply(record, cfg):\n    print(open('/etc/hostname').read())\n")
+    (tmp_path / "leaky.py").write_text("def apply(record, cfg):\n    print(open('/etc/hostname').read())\n")
     monkeypatch.syspath_prepend(tmp_path)
     import importlib
 
