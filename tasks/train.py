@@ -191,7 +191,7 @@ def _write_curves(plots: Path, rows: list[list[Any]]) -> None:
     plots.mkdir(parents=True, exist_ok=True)
     curves: dict[str, tuple[tuple[str, ...], list[Any]]] = {
         "steps.csv": (loop.Stepped._fields, _steps(rows)),
-        "validation.csv": (("step", "bpb", "best"), _evaluations(rows)),
+        "validation.csv": (("step", "bpb", "best"), [(e.step, e.value, int(e.best)) for e in _evaluations(rows)]),
     }
     for name, (header, lines) in curves.items():
         with (plots / name).open("w", newline="", encoding="utf-8") as f:
