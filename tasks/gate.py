@@ -14,12 +14,13 @@ from tasks.wiring import Wiring
 EXAMPLE_CHARS = 80
 
 
-def run(wired: Wiring, out: Path) -> None:
+def run(wired: Wiring, gates: Path, passed: Path) -> None:
     """Hold `item.artifact` against the stage's suite, with `item.beside` to compare it with.
 
-    Open: the verdict goes to `out`. Closed: it goes to `reports/closed/<key>.json`, and nothing to `out`. Data Docs
-    go to `reports/data_docs/<key>/` either way; those two folders are no DVC outputs. Ids, counts and limits are all
-    that is written; a redacted, shortened example of the first rows is printed.
+    Open: the verdict goes to `gates`, and to `passed` what the next stage needs of it: that it holds for this very
+    artifact. Closed: the verdict goes to `reports/closed/<key>.json`, and nothing to those two. Data Docs go to
+    `reports/data_docs/<key>/` either way; those two folders are no DVC outputs. Ids, counts and limits are all that is
+    written; a redacted, shortened example of the first rows is printed.
 
     Raises:
         GateClosed: an expectation failed; the message names each with its `why`.
@@ -29,7 +30,8 @@ def run(wired: Wiring, out: Path) -> None:
     verdict_path, suite = wired.outs[0], next(p for p in wired.deps if p.suffix == ".yaml")
     reports = verdict_path.parent.parent
     closed = reports / "closed" / f"{key}.json"
-    verdict_path.unlink(missing_ok=True)  # DVC does so too; a gate that is run by hand must not leave an old verdict
+    for old in wired.outs:  # DVC does so too; a gate that is run by hand must not leave an old verdict
+        old.unlink(missing_ok=True)
     expectations = gate_suite.load(suite)
     tables = gate_table.of(artifact, Path(wired.item["beside"]))
     results = gate_suite.hold(expectations, tables, key, reports / "data_docs" / key)
@@ -38,6 +40,7 @@ def run(wired: Wiring, out: Path) -> None:
         "gate": key,
         "artifact": artifact.as_posix(),
         "artifact_sha256": sha256_tree(artifact),
+        "suite": suite.as_posix(),
         "suite_sha256": sha256_file(suite),
         "gx_version": gate_suite.VERSION,
         "evaluated": len(results),
@@ -53,7 +56,8 @@ def run(wired: Wiring, out: Path) -> None:
             f"{'; '.join(_said(r) for r in failed)}. See {closed} and {reports / 'data_docs' / key / 'index.html'}. "
             f"Mend the data or the stage before it; where the limit is wrong, change it in {suite}."
         )
-    _write(out, verdict)
+    _write(gates, verdict)
+    _write(passed, {name: verdict[name] for name in ("gate", "artifact", "artifact_sha256", "verdict")})
     closed.unlink(missing_ok=True)
     print(f"gate@{key}: open, {len(results)} expectations hold")
 

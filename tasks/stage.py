@@ -117,8 +117,6 @@ def bound(wired: Wiring, name: str) -> Path:
     Raises:
         WiringError: it gives none.
     """
-    if name == "out" and len(wired.outs) == 1:  # a `foreach` stage, whose out has another name for each item
-        return wired.outs[0]
     if name not in wired.paths:
         raise WiringError(
             f"tasks/{wired.name}.py: run() takes {name!r}, and dvc.yaml gives the stage no dep or out of that name; "
@@ -162,24 +160,45 @@ def check_code(wired: Wiring) -> None:
 
 
 def check_gates(wired: Wiring) -> None:
-    """Each gate that the stage depends on must be open, for the very artifact that lies there now.
+    """No gate above the stage may be closed, and those that it depends on must be open for what lies there now.
 
     Raises:
-        GateClosed: a verdict is missing, not open, or of another artifact.
+        GateClosed: a verdict is missing, not open, of another artifact, or of another suite; or a gate further up
+            closed when it last ran, so that what lies here was made from what came before.
     """
+    for name in upstream(wired):
+        verdict, closed = Path(wiring.GATES, name), Path("reports/closed", name)
+        if closed.exists() and not verdict.exists():
+            raise GateClosed(f"gate@{closed.stem} is closed, upstream of {wired.name}: see {closed}. Then: dvc repro")
     for path in wired.gates:
         name = path.stem
         if not path.exists():
             raise GateClosed(f"gate@{name} is not open: {path} does not exist. Run: dvc repro gate@{name}")
         verdict = json.loads(path.read_text(encoding="utf-8"))
-        artifact = Path(verdict["artifact"])
         if verdict["verdict"] != "open" or verdict["evaluated"] < 1:
             raise GateClosed(f"gate@{name} is {verdict['verdict']} with {verdict['evaluated']} expectations evaluated.")
-        if (now := sha256_tree(artifact)) != verdict["artifact_sha256"]:
-            raise GateClosed(
-                f"gate@{name} was opened for another {artifact}: it recorded sha256 {verdict['artifact_sha256'][:12]}, "
-                f"and {now[:12]} lies there. Run: dvc repro gate@{name}"
-            )
+        for what in ("artifact", "suite"):
+            if (now := sha256_tree(Path(verdict[what]))) != (then := verdict[f"{what}_sha256"]):
+                raise GateClosed(
+                    f"gate@{name} was opened for another {verdict[what]}: it recorded sha256 {then[:12]}, "
+                    f"and {now[:12]} lies there. Run: dvc repro gate@{name}"
+                )
+
+
+def upstream(wired: Wiring) -> list[str]:
+    """File names of the verdicts of every gate above a stage, however far."""
+    every = wiring.stages()
+    makers = {p: one for one in every.values() for p in (*one.outs, *one.metrics, *one.plots)}
+    found, todo = set[str](), [wired]
+    while todo:
+        one = todo.pop()
+        if one.name in found:
+            continue
+        found.add(one.name)
+        todo += [makers[p] for p in one.deps if p in makers]
+    return sorted(
+        p.name for name in found - {wired.name} for p in every[name].outs if p.parent.as_posix() == wiring.GATES
+    )
 
 
 def _keep(finals: dict[Path, Path]) -> None:

@@ -14,8 +14,12 @@ import yaml
 
 from nightforge.errors import ConfigError, WiringError
 
-GATES = "reports/gates"
-"""Where the verdict of an open gate lies; a dep in this folder is checked before the stage runs."""
+GATES, PASSED = "reports/gates", "reports/passed"
+"""Where an open gate's verdict lies, with all that was observed, and its pass, which names the artifact alone.
+
+A dep in either folder is checked before the stage runs. Stages depend on the pass, so that a changed threshold reruns
+its gate and nothing else; whoever shows the verdict depends on the verdict.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +38,24 @@ class Wiring:
 
     @property
     def gates(self) -> list[Path]:
-        """The gate verdicts that this stage depends on."""
-        return [p for p in self.deps if p.as_posix().startswith(GATES + "/")]
+        """The verdicts of the gates that this stage depends on, by verdict or by pass."""
+        return [Path(GATES, p.name) for p in self.deps if p.parent.as_posix() in {GATES, PASSED}]
 
     @property
     def paths(self) -> dict[str, Path]:
         """Bound name → path: the file stem, dots as underscores; `plots` is the stage's folder under plots/.
 
-        Code, the lock file, gate suites and gate verdicts bind to nothing.
+        The outs of a `foreach` item bind by their folder, for their stem is the item's. Code, the lock file, gate
+        suites and gate verdicts bind to nothing.
         """
         data = [p for p in self.deps if p.suffix not in {".py", ".lock"} and not self._is_gate(p)]
-        bound = {bound_name(p): p for p in [*data, *self.outs]}
+        bound = {bound_name(p): p for p in data}
+        bound |= {p.parent.name if self.item else bound_name(p): p for p in self.outs}
         return bound | ({"plots": self.plots[0]} if self.plots else {})
 
     @staticmethod
     def _is_gate(path: Path) -> bool:
-        return path.as_posix().startswith((GATES + "/", "data/gates/"))
+        return path.parent.as_posix() in {GATES, PASSED, "data/gates"}
 
     @property
     def code(self) -> set[Path]:

@@ -20,7 +20,7 @@ DVC = """
 stages:
   toy:
     cmd: python -m tasks toy
-    deps: [data/in.txt, reports/gates/in.json, tasks/toy.py]
+    deps: [data/in.txt, reports/passed/in.json, tasks/toy.py]
     params: [toy, seed]
     outs: [data/out.txt]
     metrics: [metrics/toy.json, metrics/toy.speed.json]
@@ -31,7 +31,7 @@ stages:
     do:
       cmd: python -m tasks door@${key}
       deps: ["${item.artifact}"]
-      outs: ["reports/gates/${key}.json"]
+      outs: ["reports/gates/${key}.json", "reports/passed/${key}.json"]
 """
 
 
@@ -60,8 +60,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def open_gate(**changed: Any) -> None:
-    artifact = Path("data/in.txt")
+    artifact, suite = Path("data/in.txt"), Path("suite.yaml")
+    suite.write_text("limits")
     verdict = {"artifact": str(artifact), "artifact_sha256": sha256_tree(artifact), "evaluated": 3, "verdict": "open"}
+    verdict |= {"suite": str(suite), "suite_sha256": sha256_tree(suite)}
     Path("reports/gates/in.json").write_text(json.dumps(verdict | changed))
 
 
@@ -129,6 +131,7 @@ def test_a_bug_is_a_crash_with_its_traceback(project: Path, capsys: pytest.Captu
         ({"verdict": "closed"}, "gate@in is closed"),
         ({"evaluated": 0}, "0 expectations evaluated"),
         ({"artifact_sha256": "0" * 64}, "opened for another data/in.txt"),
+        ({"suite_sha256": "0" * 64}, "opened for another suite.yaml"),
     ],
 )
 def test_a_gate_that_is_not_open_for_this_very_artifact_stops_the_stage(
@@ -145,6 +148,24 @@ def test_a_changed_artifact_shuts_its_gate(project: Path) -> None:
     install(good)
     Path("data/in.txt").write_text("changed after the gate")
     assert stage.main("toy") == 66
+
+
+def test_a_gate_further_up_that_closed_stops_the_stage(project: Path) -> None:
+    """Its own inputs are still those of an earlier night, and would let it run."""
+    install(good)
+    above = """
+  before:
+    cmd: python -m tasks before
+    deps: [reports/passed/a.json]
+    outs: [data/in.txt]
+"""
+    Path("dvc.yaml").write_text(DVC.replace("a: {artifact: data/in.txt}", "a: {artifact: data/raw}") + above)
+    Path("reports/closed").mkdir()
+    Path("reports/closed/a.json").write_text("{}")
+    assert stage.main("toy") == 66
+    assert "gate@a is closed, upstream of toy" in outcome()["message"]
+    Path("reports/gates/a.json").write_text("{}")  # reopened since, by the run cache
+    assert stage.main("toy") == 0
 
 
 def test_a_missing_verdict_stops_the_stage(project: Path) -> None:
@@ -180,7 +201,7 @@ def test_foreach_and_templates_resolve(project: Path) -> None:
     found = wiring.stages(project)
     assert set(found) == {"toy", "door@a", "door@b"}
     assert found["door@b"].deps == (Path("data/in.txt"),)
-    assert found["door@a"].outs == (Path("reports/gates/a.json"),)
+    assert found["door@a"].paths["passed"] == Path("reports/passed/a.json")
     assert found["door@b"].item["key"] == "b"
 
 

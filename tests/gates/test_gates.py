@@ -41,8 +41,7 @@ def run(folder: Path, key: str, what: healthy.State, spec: dict[str, Any]) -> di
     """Run a gate as its stage does, in `folder`; returns the verdict it left."""
     wired = wiring.stage(f"gate@{key}", ROOT)
     healthy.lay(folder, wired, what, spec)
-    wired.outs[0].parent.mkdir(parents=True, exist_ok=True)
-    gate.run(wired, wired.outs[0])
+    gate.run(wired, *wired.outs)
     return json.loads(wired.outs[0].read_text())
 
 
@@ -63,6 +62,20 @@ def test_a_healthy_artifact_opens_its_gate(tmp_path: Path, key: str) -> None:
     assert all(r["met"] for r in verdict["results"])
     assert not Path(f"reports/closed/{key}.json").exists()
     assert Path(f"reports/data_docs/{key}/index.html").exists()
+
+
+def test_a_changed_limit_changes_the_verdict_and_not_the_pass(tmp_path: Path) -> None:
+    spec = suite("dense")
+    run(tmp_path, "dense", healthy.state("dense"), spec)
+    before = Path("reports/gates/dense.json").read_bytes(), Path("reports/passed/dense.json").read_bytes()
+    limit = next(e for e in spec["facts"] if e["column"] == "bpb.value")
+    limit["max_value"] += 1
+    Path("data/gates/dense.yaml").write_text(yaml.safe_dump(spec))
+    wired = wiring.stage("gate@dense", ROOT)
+    gate.run(wired, *wired.outs)
+    after = Path("reports/gates/dense.json").read_bytes(), Path("reports/passed/dense.json").read_bytes()
+    assert after[0] != before[0]
+    assert after[1] == before[1]
 
 
 def test_every_expectation_has_a_fault_and_every_fault_an_expectation() -> None:
@@ -117,7 +130,7 @@ def test_the_verdict_is_the_same_twice(tmp_path: Path) -> None:
     first = run(tmp_path, "dense", healthy.state("dense"), suite("dense"))
     raw = Path("reports/gates/dense.json").read_bytes()
     wired = wiring.stage("gate@dense", ROOT)
-    gate.run(wired, wired.outs[0])
+    gate.run(wired, *wired.outs)
     assert Path("reports/gates/dense.json").read_bytes() == raw
     assert not {"run_id", "time", "run_time"} & set(first)
 
@@ -127,7 +140,7 @@ def test_a_gate_that_closes_takes_its_old_verdict_away(tmp_path: Path) -> None:
     wired = wiring.stage("gate@compressed", ROOT)
     Path("metrics/accept.json").write_text('{"met": 0}')
     with pytest.raises(GateClosed):
-        gate.run(wired, wired.outs[0])
+        gate.run(wired, *wired.outs)
     assert not wired.outs[0].exists()
 
 
@@ -214,7 +227,7 @@ def test_the_stage_shell_keeps_the_verdict_of_an_open_gate_only(tmp_path: Path) 
     ran = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert ran.returncode == GateClosed.exit_code
     assert "must keep the contract" in ran.stderr
-    assert not list(Path("reports/gates").iterdir())
+    assert not [*Path("reports/gates").iterdir(), *Path("reports/passed").iterdir()]
 
 
 def test_the_suites_that_ship_are_valid_and_say_why() -> None:
