@@ -5,17 +5,20 @@ dvc.yaml (`work` is a folder that survives a crash, `plots` the stage's plots). 
 params.yaml: `cfg` is the stage's own section. `run` returns its metrics, or `Measured` when a clock took some of them.
 """
 
+import fcntl
 import hashlib
 import inspect
 import json
+import os
 import shutil
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from configparser import ConfigParser
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -29,6 +32,9 @@ CODE_ROOT = Path(__file__).resolve().parent.parent
 LAST = Path(".nightforge/last")
 SHELL = {"config.py", "errors.py", "methods.py", "__init__.py", "__main__.py", "stage.py", "wiring.py", "progress.py"}
 """Code that runs a stage but cannot change what it makes: no stage lists it among its deps."""
+
+WORK_KEPT_DAYS = 14
+_LOCKS: list[IO[str]] = []
 
 Metrics = Mapping[str, Any]
 
@@ -221,14 +227,37 @@ def work_folder(wired: Wiring, values: dict[str, Any]) -> Path:
     """A folder beside the DVC cache, keyed by the stage's inputs, params and code.
 
     It is no DVC output (DVC deletes those before it runs a command), so a stage that was killed finds its state again,
-    also from another worktree.
+    also from another worktree. A run that does the same at the same time gets a folder of its own. Folders that nobody
+    has come back to for `WORK_KEPT_DAYS` are removed.
     """
     h = hashlib.sha256(json.dumps([wired.name, {p: values.get(p) for p in wired.params}], sort_keys=True).encode())
     for dep in wired.deps:
         h.update(f"{dep.as_posix()} {sha256_tree(dep)}\n".encode())
-    folder = cache_dir() / ".." / "work" / f"{wired.name}-{h.hexdigest()[:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder.resolve()
+    root = (cache_dir() / ".." / "work").resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    for old in root.iterdir():
+        if time.time() - old.stat().st_mtime > WORK_KEPT_DAYS * 86_400 and _locked(old):
+            shutil.rmtree(old)
+    folder = root / f"{wired.name}-{h.hexdigest()[:16]}"
+    if not _locked(folder):
+        print(f"{wired.name}: another run is doing the same; this one starts afresh beside it", flush=True)
+        folder = folder.with_name(f"{folder.name}-{os.getpid()}")
+        _locked(folder)
+    os.utime(folder)
+    return folder
+
+
+def _locked(folder: Path) -> bool:
+    """Take a work folder for the life of this process, if no other has it."""
+    folder.mkdir(exist_ok=True)
+    handle = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        return False
+    _LOCKS.append(handle)  # closed, and so given up, by the end of the process
+    return True
 
 
 def cache_dir() -> Path:

@@ -1,7 +1,10 @@
 """The stage shell: binding, whole outputs only, exit codes, gates bound by hash, state that survives a crash."""
 
 import json
+import os
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -225,11 +228,42 @@ def test_the_work_folder_is_keyed_by_inputs_and_params(project: Path) -> None:
     Path("tasks/toy.py").write_text("")
     wired, values = wiring.stage("toy"), wiring.read_yaml(Path("params.yaml"))
     first = stage.work_folder(wired, values)
+    stage._LOCKS.pop().close()  # as the end of the process does
     assert first == stage.work_folder(wired, values)
     assert first.parent == (project / ".dvc/work").resolve()
     assert first != stage.work_folder(wired, values | {"seed": 6})
     Path("data/in.txt").write_text("other")
     assert first != stage.work_folder(wired, values)
+
+
+def test_two_runs_of_the_same_have_a_work_folder_each(project: Path) -> None:
+    Path("tasks").mkdir()
+    Path("tasks/toy.py").write_text("")
+    wired, values = wiring.stage("toy"), wiring.read_yaml(Path("params.yaml"))
+    held = stage.work_folder(wired, values)
+    code = (
+        "from pathlib import Path; from tasks import stage, wiring;"
+        "print(stage.work_folder(wiring.stage('toy'), wiring.read_yaml(Path('params.yaml'))))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(stage.CODE_ROOT)}
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert "another run is doing the same" in other.stdout
+    folder = Path(other.stdout.splitlines()[-1])
+    assert folder.parent == held.parent
+    assert folder != held
+
+
+def test_abandoned_work_is_removed_and_work_at_hand_is_not(project: Path) -> None:
+    root = project / ".dvc/work"
+    for name, days in {"toy-old": 15, "toy-recent": 13}.items():
+        (root / name).mkdir(parents=True)
+        then = time.time() - days * 86_400
+        os.utime(root / name, (then, then))
+    Path("tasks").mkdir()
+    Path("tasks/toy.py").write_text("")
+    stage.work_folder(wiring.stage("toy"), wiring.read_yaml(Path("params.yaml")))
+    assert not (root / "toy-old").exists()
+    assert (root / "toy-recent").exists()
 
 
 def test_the_cache_of_a_worktree_is_the_shared_one(project: Path) -> None:
