@@ -42,3 +42,8 @@ def content_id(text: str, label: str | None = None, content: bytes | None = None
 def with_text(record: Record, text: str) -> Record:
     """The same record with another text; the id stays, so that a row can be followed through cleaning."""
     return record if text == record.text else replace(record, text=text)
+
+
+def document(record: Record) -> str:
+    """The document that a record is a text of: records that share it are of one origin, and are not independent."""
+    return str(record.meta.get("document", record.id))

@@ -1,4 +1,6 @@
-"""Intervals by the cluster bootstrap: whole documents are drawn again, for tokens of one text are not independent.
+"""Intervals by the cluster bootstrap: whole documents are drawn again, for texts of one document are not independent.
+
+A text is one row of every column; `groups` names the document of each (nightforge.records.document).
 
 Efron & Tibshirani, *An Introduction to the Bootstrap* (1993), ch. 13 (percentile interval) and 8.3 (clusters).
 A comparison draws the same documents for both sides (paired), which removes the variance that the documents share.
@@ -44,36 +46,40 @@ class Interval(NamedTuple):
         return self._asdict()
 
 
-def ratio(numerator: ArrayLike, denominator: ArrayLike, boot: Bootstrap, seed: int) -> Interval:
-    """Σ numerator / Σ denominator over documents, such as nats over bytes; both (documents,).
+def ratio(numerator: ArrayLike, denominator: ArrayLike, groups: ArrayLike, boot: Bootstrap, seed: int) -> Interval:
+    """Σ numerator / Σ denominator over texts, such as nats over bytes; all (texts,).
 
     Raises:
         DataError: no documents, or a denominator that sums to nothing.
     """
-    return _interval([numerator, denominator], lambda s: s[..., 0] / s[..., 1], boot, seed)
+    return _interval([numerator, denominator], groups, lambda s: s[..., 0] / s[..., 1], boot, seed)
 
 
-def difference(new: ArrayLike, old: ArrayLike, denominator: ArrayLike, boot: Bootstrap, seed: int) -> Interval:
-    """(Σ new − Σ old) / Σ denominator, paired on the same documents; all (documents,).
+def difference(
+    new: ArrayLike, old: ArrayLike, denominator: ArrayLike, groups: ArrayLike, boot: Bootstrap, seed: int
+) -> Interval:
+    """(Σ new − Σ old) / Σ denominator, paired on the same documents; all (texts,).
 
     Raises:
         DataError: no documents, or a denominator that sums to nothing.
     """
-    return _interval([new, old, denominator], lambda s: (s[..., 0] - s[..., 1]) / s[..., 2], boot, seed)
+    return _interval([new, old, denominator], groups, lambda s: (s[..., 0] - s[..., 1]) / s[..., 2], boot, seed)
 
 
-def loss_share(new: ArrayLike, old: ArrayLike, boot: Bootstrap, seed: int) -> Interval:
-    """Σ new / Σ old − 1, paired on the same documents; 0.01 says that `new` is 1% worse. Both (documents,).
+def loss_share(new: ArrayLike, old: ArrayLike, groups: ArrayLike, boot: Bootstrap, seed: int) -> Interval:
+    """Σ new / Σ old − 1, paired on the same documents; 0.01 says that `new` is 1% worse. All (texts,).
 
     Raises:
         DataError: no documents, or an `old` that sums to nothing.
     """
-    return _interval([new, old], lambda s: s[..., 0] / s[..., 1] - 1, boot, seed)
+    return _interval([new, old], groups, lambda s: s[..., 0] / s[..., 1] - 1, boot, seed)
 
 
-def _interval(columns: Sequence[ArrayLike], statistic: Callable[[Floats], Any], boot: Bootstrap, seed: int) -> Interval:
+def _interval(
+    columns: Sequence[ArrayLike], groups: ArrayLike, statistic: Callable[[Floats], Any], boot: Bootstrap, seed: int
+) -> Interval:
     """The statistic of the column sums (columns last), on the documents as they are and on each resample."""
-    table = np.column_stack([np.asarray(c, dtype=np.float64) for c in columns])  # (documents, columns)
+    table = document_sums(columns, groups)
     if not len(table) or table[:, -1].sum() <= 0:
         raise DataError(
             f"an interval needs documents with a positive total to divide by; got {len(table)} documents. "
@@ -83,6 +89,12 @@ def _interval(columns: Sequence[ArrayLike], statistic: Callable[[Floats], Any], 
     tail = (1 - boot.level) / 2
     low, high = np.quantile(estimates, [tail, 1 - tail])
     return Interval(float(statistic(table.sum(axis=0))), float(low), float(high))
+
+
+def document_sums(columns: Sequence[ArrayLike], groups: ArrayLike) -> Floats:
+    """Sums of columns (texts,) over the texts of each document: (documents, columns), by the documents' names."""
+    names, owner = np.unique(np.asarray(groups), return_inverse=True)
+    return np.column_stack([np.bincount(owner, np.asarray(c, dtype=np.float64), len(names)) for c in columns])
 
 
 def resampled_sums(table: Floats, resamples: int, seed: int) -> Floats:

@@ -52,7 +52,7 @@ def run(
     compress_speed: Path,
     acceptance: Path,
 ) -> Metrics:
-    """Judge the compressed model on the acceptance split; writes scores.parquet, one row a document."""
+    """Judge the compressed model on the acceptance split; writes scores.parquet, one row a record."""
     split = splits / "acceptance"
     scored = {}
     for i, (name, model) in enumerate({"dense": dense, "compressed": compressed}.items()):
@@ -97,9 +97,9 @@ def _judged(
 ) -> dict[str, Any]:
     """The verdict and all that it rests on, as plain data."""
     dense, compressed, champion = scored["dense"], scored["compressed"], scored.get("champion")
-    loss = stats.loss_share(compressed.nats, dense.nats, boot, seed)
+    loss = stats.loss_share(compressed.nats, dense.nats, dense.documents, boot, seed)
     more = [at_most("implausible_gain", cfg.max_plausible_gain, -loss.value, -loss.value)]
-    against = stats.loss_share(compressed.nats, champion.nats, boot, seed) if champion else None
+    against = stats.loss_share(compressed.nats, champion.nats, dense.documents, boot, seed) if champion else None
     if against:
         more.append(at_most("champion_loss_share", cfg.champion_margin, against.value, against.high))
     verdict = judge(contract, Evidence(bpb_loss_share=loss.json(), **seen), more)
@@ -113,7 +113,7 @@ def _judged(
         "bpb": {name: _bpb(s, boot, seed).json() for name, s in scored.items()},
         "loss_by_label": _by_label(dense, compressed, boot, seed),
         "champion": {"bpb_loss_share": against.json(), "margin": cfg.champion_margin} if against else None,
-        "documents": len(dense.ids),
+        "documents": len(np.unique(dense.documents)),
         "bytes": int(dense.bytes.sum()),
         "size_mb": seen["size_mb"],
         "dense_size_mb": seen["dense_size_mb"],
@@ -134,15 +134,15 @@ def _by_label(dense: Scores, compressed: Scores, boot: Bootstrap, seed: int) -> 
     """Where the loss is; a label with a single document has no interval, and is left out."""
     rows = {str(label): dense.labels == label for label in np.unique(dense.labels)}
     return {
-        label or "none": stats.loss_share(compressed.nats[at], dense.nats[at], boot, seed).json()
-        | {"documents": int(at.sum())}
+        label or "none": stats.loss_share(compressed.nats[at], dense.nats[at], dense.documents[at], boot, seed).json()
+        | {"documents": len(np.unique(dense.documents[at]))}
         for label, at in rows.items()
-        if at.sum() > 1
+        if len(np.unique(dense.documents[at])) > 1
     }
 
 
 def _bpb(scores: Scores, boot: Bootstrap, seed: int) -> Interval:
-    return stats.ratio(scores.nats, scores.bytes, boot, seed).scaled(1 / LN2)
+    return stats.ratio(scores.nats, scores.bytes, scores.documents, boot, seed).scaled(1 / LN2)
 
 
 def _same_documents(scored: dict[str, Scores]) -> None:
@@ -156,7 +156,7 @@ def _write_scores(folder: Path, scored: dict[str, Scores]) -> None:
     import pyarrow.parquet as pq
 
     first = scored["dense"]
-    columns = {"id": first.ids, "label": first.labels, "bytes": first.bytes}
+    columns = {"id": first.ids, "document": first.documents, "label": first.labels, "bytes": first.bytes}
     folder.mkdir(parents=True, exist_ok=True)
     table = pa.table(columns | {f"{name}_nats": s.nats for name, s in scored.items()})
     pq.write_table(table, folder / "scores.parquet", compression="zstd")

@@ -103,7 +103,7 @@ def run(
     report(steps, steps, f"chose {chosen}: {judged[chosen].verdict} on the search split")
     table = {n: d | _verdict(judged[n]) for n, d in described.items()}
     table |= {n: {"failed": c.failed, "meets": False, "why": [c.failed]} for n, c in tried.items() if c.failed}
-    facts = {"bpb": _bpb(base, boot, seed), "size_mb": size_mb(dense), "documents": len(base.ids)}
+    facts = {"bpb": _bpb(base, boot, seed), "size_mb": size_mb(dense), "documents": len(np.unique(base.documents))}
     metrics: Metrics = {
         "chosen": chosen,
         "feasible": int(judged[chosen].met),
@@ -189,7 +189,7 @@ def _describe(candidate: Candidate, dense: Path, base: Scores, boot: Bootstrap, 
         raise NightforgeError(f"compress: {candidate.folder.name} was scored on other documents than the dense model.")
     return {
         "bpb": _bpb(scores, boot, seed),
-        "bpb_loss_share": stats.loss_share(scores.nats, base.nats, boot, seed).json(),
+        "bpb_loss_share": stats.loss_share(scores.nats, base.nats, base.documents, boot, seed).json(),
         "size_mb": size_mb(candidate.folder),
         "size_share": size_mb(candidate.folder) / size_mb(dense),
         "changed_share": onnx_models.integer_share(candidate.folder),
@@ -230,4 +230,4 @@ def _verdict(judged: Judgement) -> dict[str, Any]:
 
 
 def _bpb(scores: Scores, boot: Bootstrap, seed: int) -> dict[str, float]:
-    return stats.ratio(scores.nats, scores.bytes, boot, seed).scaled(1 / LN2).json()
+    return stats.ratio(scores.nats, scores.bytes, scores.documents, boot, seed).scaled(1 / LN2).json()

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -14,6 +15,7 @@ from nightforge.config import Config
 from nightforge.errors import ConfigError, DataError
 from nightforge.evaluate._subject import Scores, Subject
 from nightforge.methods import Chosen, Method
+from nightforge.records import document
 from nightforge.stats import Bootstrap
 from tasks import probe, shards
 from tasks.hashing import size_mb
@@ -57,6 +59,7 @@ def run(cfg: EvaluateConfig, seed: int, dense: Path, splits: Path, balanced: Pat
         nats=scoring.document_nats(models.logits_fn(loaded.model), encoded, cfg.batch_tokens, loaded.context),
         tokens=scoring.text_tokens(encoded),
         bytes=scoring.text_bytes([r.text for r in records]),
+        groups=np.array([document(r) for r in records]),
         training=lambda: shards.read(balanced),
         boot=cfg.bootstrap,
         seed=seed,
@@ -94,6 +97,7 @@ def _write(folder: Path, subject: Subject, found: list[Scores]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     columns: dict[str, Any] = {
         "id": [r.id for r in subject.records],
+        "document": subject.groups,
         "label": [r.label for r in subject.records],
         "nats": subject.nats,
         "tokens": subject.tokens,

@@ -1,6 +1,6 @@
 """Score a model folder on shards in a fresh process: what was written is what is loaded, whatever runtime it is for.
 
-`python -m tasks.score MODEL SHARDS OUT BATCH_TOKENS` writes OUT, a .npz of one value a document.
+`python -m tasks.score MODEL SHARDS OUT BATCH_TOKENS` writes OUT, a .npz of one value a record.
 """
 
 import json
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nightforge import models, onnx_models, scoring, tokenizer
 from nightforge.errors import NightforgeError
+from nightforge.records import document
 from nightforge.scoring import LogitsFn
 from tasks import shards
 from tasks.stage import CODE_ROOT
@@ -29,9 +30,11 @@ PROMPT_TOKENS = 4
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One row a document, in the order of the shards."""
+    """One row a record, in the order of the shards."""
 
     ids: NDArray[np.str_]
+    documents: NDArray[np.str_]
+    """The document that each record is a text of; intervals draw whole documents (nightforge.stats)."""
     labels: NDArray[np.str_]
     bytes: NDArray[np.int64]
     nats: NDArray[np.float64]
@@ -75,6 +78,7 @@ def score(model: Path, split: Path, batch_tokens: int) -> Scores:
     probe = [d[: min(PROBE_TOKENS, context)] for d in documents[:PROBES]]
     return Scores(
         ids=np.array([r.id for r in records]),
+        documents=np.array([document(r) for r in records]),
         labels=np.array([r.label or "" for r in records]),
         bytes=scoring.text_bytes([r.text for r in records]),
         nats=scoring.document_nats(logits_fn, documents, batch_tokens, context),
@@ -116,4 +120,4 @@ if __name__ == "__main__":
     model, split, out, batch_tokens = sys.argv[1:]
     scores = score(Path(model), Path(split), int(batch_tokens))
     np.savez(out, **{name: getattr(scores, name) for name in Scores.__slots__})
-    print(json.dumps({"documents": len(scores.ids)}))
+    print(json.dumps({"records": len(scores.ids)}))

@@ -151,7 +151,7 @@ def test_evaluate_writes_scores_samples_and_figures(project: Path) -> None:
     assert sha256_tree(project / "first") == sha256_tree(project / "second")
     assert got == runs[1].metrics
     table = pq.read_table(project / "first/scores.parquet").to_pydict()
-    assert table.keys() == {"id", "label", "nats", "tokens", "bytes", "ngram_nats"}
+    assert table.keys() == {"id", "document", "label", "nats", "tokens", "bytes", "ngram_nats"}
     assert table["id"] == [r.id for r in shards.read(splits / "validation")]
     assert got["bpb"]["value"] == pytest.approx(sum(table["nats"]) / sum(table["bytes"]) / 0.6931471805599453)
     assert got["bpb"]["low"] <= got["bpb"]["value"] <= got["bpb"]["high"]

@@ -18,11 +18,13 @@ class Subject(NamedTuple):
     loaded: Loaded
     records: list[Record]
     nats: NDArray[np.float64]
-    """Of each document's text (documents,), see nightforge.scoring."""
+    """Of each record's text (texts,), see nightforge.scoring."""
     tokens: NDArray[np.int64]
-    """Of each document's text (documents,), label and end not counted."""
+    """Of each record's text (texts,), label and end not counted."""
     bytes: NDArray[np.int64]
-    """UTF-8 bytes of each document's text (documents,)."""
+    """UTF-8 bytes of each record's text (texts,)."""
+    groups: NDArray[np.str_]
+    """The document of each record (texts,): intervals draw whole documents (nightforge.stats)."""
     training: Callable[[], Iterable[Record]]
     """Streams the documents that the model was trained on."""
     boot: Bootstrap
@@ -36,6 +38,6 @@ class Scores:
     metrics: dict[str, Any]
     """Goes into metrics/evaluate.json; no two metrics share a key."""
     columns: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    """A value a document, (documents,) each."""
+    """A value a record, (texts,) each."""
     samples: list[dict[str, Any]] = field(default_factory=list)
     """Texts that the model wrote, for a person to read."""

@@ -38,7 +38,7 @@ def measure(subject: Subject, cfg: Config) -> Scores:
     everything = np.ones(len(subject.records), dtype=bool)
     lengths = np.digitize(subject.bytes, cfg.length_edges_bytes)
     labels = np.array([record.label or "none" for record in subject.records])
-    per_token = stats.ratio(subject.nats, subject.tokens, subject.boot, subject.seed)
+    per_token = stats.ratio(subject.nats, subject.tokens, subject.groups, subject.boot, subject.seed)
     edges = cfg.length_edges_bytes
     names = [f"<{edges[0]}", *(f"{a}–{b - 1}" for a, b in pairwise(edges)), f"≥{edges[-1]}"]
     return Scores(
@@ -47,7 +47,8 @@ def measure(subject: Subject, cfg: Config) -> Scores:
             "perplexity": stats.Interval(*np.exp(per_token).tolist()).json() | {"unit": "per token"},
             "by_label": _sliced(subject, cfg, {str(n): labels == n for n in np.unique(labels)}),
             "by_length": _sliced(subject, cfg, {name: lengths == i for i, name in enumerate(names)}),
-            "documents": len(subject.records),
+            "documents": len(np.unique(subject.groups)),
+            "texts": len(subject.records),
             "bytes": int(subject.bytes.sum()),
             "tokens": int(subject.tokens.sum()),
         }
@@ -55,10 +56,12 @@ def measure(subject: Subject, cfg: Config) -> Scores:
 
 
 def _sliced(subject: Subject, cfg: Config, slices: dict[str, NDArray[np.bool_]]) -> dict[str, Any]:
-    enough = {name: rows for name, rows in slices.items() if rows.sum() >= cfg.slice_documents_min}
-    return {name: _bpb(subject, rows).json() | {"documents": int(rows.sum())} for name, rows in enough.items()}
+    documents = {name: len(np.unique(subject.groups[rows])) for name, rows in slices.items()}
+    enough = {name: n for name, n in documents.items() if n >= cfg.slice_documents_min}
+    return {name: _bpb(subject, slices[name]).json() | {"documents": n} for name, n in enough.items()}
 
 
 def _bpb(subject: Subject, rows: NDArray[np.bool_]) -> stats.Interval:
-    nats_per_byte = stats.ratio(subject.nats[rows], subject.bytes[rows], subject.boot, subject.seed)
+    columns = (subject.nats[rows], subject.bytes[rows], subject.groups[rows])
+    nats_per_byte = stats.ratio(*columns, subject.boot, subject.seed)
     return nats_per_byte.scaled(1 / LN2)

@@ -29,8 +29,9 @@ def measure(subject: Subject, cfg: Config) -> Scores:
     """
     fitted = ngram.fit([(r.label, r.text.encode()) for r in subject.training()], cfg.order)
     nats = ngram.document_nats(fitted, [(r.label, r.text.encode()) for r in subject.records])
-    baseline = stats.ratio(nats, subject.bytes, subject.boot, subject.seed).scaled(1 / LN2)
-    gain = stats.difference(nats, subject.nats, subject.bytes, subject.boot, subject.seed).scaled(1 / LN2)
+    how = (subject.groups, subject.boot, subject.seed)
+    baseline = stats.ratio(nats, subject.bytes, *how).scaled(1 / LN2)
+    gain = stats.difference(nats, subject.nats, subject.bytes, *how).scaled(1 / LN2)
     return Scores(
         {
             "ngram_order": cfg.order,

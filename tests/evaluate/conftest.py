@@ -34,6 +34,7 @@ def subject() -> Subject:
         nats=scoring.document_nats(models.logits_fn(net), encoded, 512, 64),
         tokens=scoring.text_tokens(encoded),
         bytes=scoring.text_bytes([r.text for r in RECORDS]),
+        groups=np.array([r.id for r in RECORDS]),
         training=lambda: iter(RECORDS),
         boot=Bootstrap(resamples=200, level=0.9),
         seed=1,

@@ -43,7 +43,7 @@ def scores(nats: Any) -> Scores:
     n = len(nats)
     ids, labels = np.array([f"{i:04}" for i in range(n)]), np.array(["plant", "food"] * (n // 2))
     none = np.zeros((1, 2), np.float32)
-    return Scores(ids, labels, np.full(n, 50), np.asarray(nats), none, none.astype(np.int64))
+    return Scores(ids, ids, labels, np.full(n, 50), np.asarray(nats), none, none.astype(np.int64))
 
 
 def judged(
@@ -185,5 +185,5 @@ def test_a_whole_run_with_a_champion_from_the_cache(tmp_path: Path, monkeypatch:
     import pyarrow.parquet as pq
 
     table = pq.read_table(tmp_path / "out/scores.parquet")
-    assert table.column_names == ["id", "label", "bytes", "dense_nats", "compressed_nats", "champion_nats"]
+    assert table.column_names == ["id", "document", "label", "bytes", "dense_nats", "compressed_nats", "champion_nats"]
     assert table.column("id").to_pylist() == [r.id for r in rows]
