@@ -1,4 +1,4 @@
-"""Deals rows to splits by a hash of (seed, label, group): what belongs together stays together, and stays put.
+"""Deals rows to splits by a hash of (its own seed, label, group): what belongs together stays together, and stays put.
 
 A group is all rows of one document, and all near-duplicates, joined transitively; its key is the document of its first
 row. The hash is compared with fixed thresholds, so a group keeps its split when data is appended; only where a new row
@@ -50,13 +50,16 @@ class Shares(Config):
 class SplitConfig(Config):
     """How rows are dealt to splits."""
 
+    seed: int = Field(ge=0)
+    """Of this section alone, and the same for ever: with another, the champion and the compressed model of today would
+    be judged on rows that they were trained on. The global seed may change from run to run."""
     shares: Shares
     """How much each split gets."""
     near: Near
     """What counts as too near to stand on both sides; wider than the rule that cleans."""
 
 
-def run(cfg: SplitConfig, seed: int, clean: Path, splits: Path) -> dict[str, Any]:
+def run(cfg: SplitConfig, clean: Path, splits: Path) -> dict[str, Any]:
     """Every row of `clean` to one folder of `splits`.
 
     Memory: a sketch a row (see nightforge/similar.py), and the documents' names.
@@ -70,7 +73,7 @@ def run(cfg: SplitConfig, seed: int, clean: Path, splits: Path) -> dict[str, Any
     with ExitStack() as stack:
         out = {name: stack.enter_context(RecordShards(splits / name)) for name in shares}
         for at, record in enumerate(shards.read(clean)):
-            name = deal(seed, *keys[groups.root(at)], shares)
+            name = deal(cfg.seed, *keys[groups.root(at)], shares)
             counts[name][record.label or "none"] += 1
             out[name].put(record)
     if (dealt := sum(s.rows for s in out.values())) != (read := shards.count(clean)):

@@ -78,14 +78,14 @@ def test_params_that_are_no_yaml(project: Path) -> None:
 
 def test_wiring_faults_are_named(project: Path) -> None:
     text = (project / "dvc.yaml").read_text()
-    broken = text.replace("    params: [split, seed]", "    params: [split]").replace(
+    broken = text.replace("    params: [balance, seed]", "    params: [balance]").replace(
         "tasks/clean.py", "tasks/klean.py"
     )
     assert broken.count("klean") == text.count("tasks/clean.py") > 0
     (project / "dvc.yaml").write_text(broken)
     said = " | ".join(c.found for c in of(doctor_project.wired(project), "wiring", "fail"))
     assert "tasks/klean.py, which does not exist" in said
-    assert "stage split reads 'seed'" in said
+    assert "stage balance reads 'seed'" in said
 
 
 def test_a_gate_that_expects_nothing(project: Path) -> None:

@@ -10,11 +10,12 @@ from nightforge.errors import DataError
 from nightforge.methods import choose
 from nightforge.records import Record, content_id
 from nightforge.similar import Near, jaccard, sketch
-from tasks import augment, balance, clean, shards, split
+from tasks import augment, balance, clean, shards, split, wiring
 from tasks.balance import BalanceConfig
 from tasks.clean import CleanConfig
 from tasks.split import SplitConfig
 
+ROOT = Path(__file__).resolve().parents[2]
 RULES: list[dict[str, Any]] = [
     {"name": "unicode", "normal_form": "NFC", "uncurl_quotes": False},
     {"name": "redact", "kinds": ["email"]},
@@ -24,7 +25,7 @@ RULES: list[dict[str, Any]] = [
 ]
 NEAR = {"shingle_words": 3, "bands": 42, "rows": 3, "jaccard_min": 0.5}
 SHARES = {"train": 0.6, "validation": 0.1, "calibration": 0.1, "search": 0.1, "acceptance": 0.1}
-SPLIT = SplitConfig.model_validate({"shares": SHARES, "near": NEAR})
+SPLIT = SplitConfig.model_validate({"seed": 1, "shares": SHARES, "near": NEAR})
 
 
 def record(text: str, label: str | None = "plant", **meta: Any) -> Record:
@@ -104,8 +105,7 @@ def test_a_preset_that_does_not_fit_stops_the_run(tmp_path: Path) -> None:
 
 def dealt(tmp_path: Path, records: list[Record], seed: int = 1) -> tuple[dict[str, str], dict[str, Any]]:
     shards.write(tmp_path / "clean", records)
-    cfg = SplitConfig.model_validate({"shares": SHARES, "near": NEAR})
-    metrics = split.run(cfg, seed, tmp_path / "clean", tmp_path / "splits")
+    metrics = split.run(SPLIT.model_copy(update={"seed": seed}), tmp_path / "clean", tmp_path / "splits")
     return {r.id: name for name in SHARES for r in shards.read(tmp_path / "splits" / name)}, metrics
 
 
@@ -146,6 +146,10 @@ def test_a_document_stays_in_its_split_as_data_grows(tmp_path: Path) -> None:
     after, _ = dealt(tmp_path / "2", records)
     assert {r: after[r] for r in before} == before
     assert dealt(tmp_path / "3", records[:300], seed=2)[0] != before
+
+
+def test_the_split_does_not_hang_on_the_seed_of_the_run() -> None:
+    assert wiring.stage("split", ROOT).params == ("split",), "a champion must never be judged on what it was trained on"
 
 
 def test_a_new_row_that_joins_two_groups_takes_the_later_to_the_earlier(tmp_path: Path) -> None:
