@@ -9,6 +9,7 @@ PROJECT ?= .
 PORT ?= 4200
 TORCH ?=
 READY := .venv/.ready
+CHOSEN := .venv/.torch
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
@@ -35,11 +36,18 @@ bench: setup
 
 setup: $(READY)
 
+# A new choice of torch sets up anew; no choice leaves the one that was made.
+ifneq ($(TORCH),)
+ifneq ($(TORCH),$(shell cat $(CHOSEN) 2>/dev/null))
+.PHONY: $(READY)
+endif
+endif
+
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 15) else f"Nightforge needs Python 3.11 to 3.14, and $(PYTHON) is {v.major}.{v.minor}. Name another: make setup PYTHON=python3.11")'
 	@echo "Setting up .venv (once; some minutes, mostly downloads) …"
 	@$(PYTHON) -m venv .venv
-	@$(if $(TORCH),.venv/bin/pip install -qq $(TORCH))
+	@$(if $(TORCH),.venv/bin/pip install -qq --force-reinstall $(TORCH) && echo '$(TORCH)' > $(CHOSEN))
 	@.venv/bin/pip install -qq -r requirements.lock
 	@.venv/bin/pip install -qq --no-deps -e .
 	@touch $@

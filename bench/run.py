@@ -91,7 +91,7 @@ def peers(requirements: list[str]) -> Path:
     python = PEERS / ("Scripts" if os.name == "nt" else "bin") / "python"
     if not python.exists():
         venv.create(PEERS, with_pip=True)
-    subprocess.run([python, "-m", "pip", "install", "-q", *requirements], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-qq", *requirements], check=True)
     return python
 
 
