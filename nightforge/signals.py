@@ -5,6 +5,7 @@ A table of these is gated in seconds where raw text takes minutes and gigabytes,
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -19,6 +20,8 @@ _MARKERS = re.compile(r"<\|[^|<>]*\|>")
 _ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _NAME = re.compile(r"[\w .,:/=+-]{0,80}")
 MALFORMED = "malformed"
+NAME_WORDS_MAX = 3
+"""A label of more words is taken for prose."""
 SECRETS: set[privacy.Kind] = {"private_key", "token", "entropy"}
 """Kinds that open something; the others lead to a person."""
 
@@ -110,8 +113,16 @@ def plain_id(raw: str) -> str:
     return raw if _ID.fullmatch(raw) else f"{MALFORMED}:{hash64(raw) & 0xFFFFFFFF:08x}"
 
 
+@lru_cache(4096)  # few names, many rows
 def _name(raw: str | None) -> str:
-    return "" if raw is None else raw if _NAME.fullmatch(raw) else MALFORMED
+    """A label, source or type as it is, unless it may be text or lead to a person: names are shown."""
+    if raw is None:
+        return ""
+    if not _NAME.fullmatch(raw) or len(raw.split()) > NAME_WORDS_MAX:
+        return MALFORMED
+    # A long path taken whole looks as random as a key.
+    found = any(next(privacy.spans(part), None) for part in raw.split("/"))
+    return MALFORMED if found else raw
 
 
 def _count(pattern: re.Pattern[str], text: str) -> int:

