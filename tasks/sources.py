@@ -3,8 +3,11 @@
 import bz2
 import glob
 import gzip
+import io
 import lzma
 import os
+import re
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +16,20 @@ from typing import Annotated, Any, BinaryIO, Self, cast
 from pydantic import Field, model_validator
 
 from nightforge.config import Config
-from nightforge.errors import DataError, Transient
+from nightforge.errors import ConfigError, DataError, Transient
 from nightforge.methods import Chosen, Method
 from tasks import packages
 from tasks.hashing import sha256_file
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+CORRUPT = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+_LINK = re.compile(r"connect|timeout|payload", re.IGNORECASE)
+"""In the names of what drivers raise when a connection fails; they share no base class."""
+_USER = re.compile(r"://[^/?#]*@")
+_KEY = re.compile(
+    r"[?&#;](?:sig|[^=&#;]*(?:signature|token|key|secret|passw|pwd|credential|auth(?!or))[^=&#;]*)=", re.IGNORECASE
+)
 
 
 class Place(Config):
@@ -32,6 +42,14 @@ class Place(Config):
     `pkg:NAME==VERSION/path/in/the/package`."""
     sha256: str | None = Field(pattern="^[0-9a-f]{64}$")
     """Hash of the package's archive; null for what is no package (its files are hashed into data/source.json)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _open(cls, values: Any) -> Any:
+        for value in values.values() if isinstance(values, dict) else ():
+            if isinstance(value, str):
+                refuse_secret(value)
+        return values
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:
@@ -75,6 +93,20 @@ class IngestConfig(Config):
         return self
 
 
+def refuse_secret(address: str) -> None:
+    """Refuse an address that holds what opens it: addresses stand in records, manifests, reports and logs.
+
+    Raises:
+        ConfigError: it does. (A ValueError would come back from pydantic with the address.)
+    """
+    if not address.startswith("pkg:") and (_USER.search(address) or _KEY.search(address)):
+        raise ConfigError(
+            "an address must hold no user, password, key or signature, for it is written down in many places; one here "
+            "does, and is not repeated. Take it out, and give the driver its credentials by its own environment "
+            "variables, such as AWS_ACCESS_KEY_ID or GOOGLE_APPLICATION_CREDENTIALS (fsspec: FSSPEC_<PROTOCOL>)."
+        )
+
+
 def entry(place: Place, home: Path) -> dict[str, Any]:
     """What data/source.json records of a place: enough to see that it moved, the same on every machine.
 
@@ -99,7 +131,7 @@ def opened(place: Place, home: Path) -> Iterator[tuple[str, BinaryIO]]:
     """Each file of a place as `(path, handle)`, decompressed by its suffix; a handle is good until the next.
 
     Raises:
-        DataError, Transient: as `entry`.
+        DataError, Transient: as `entry`; a handle raises the same where the file is corrupt or the connection drops.
     """
     if match := packages.ADDRESS.fullmatch(place.address):
         archive = packages.fetch(match["name"], match["version"], str(place.sha256), home)
@@ -123,7 +155,34 @@ def opened(place: Place, home: Path) -> Iterator[tuple[str, BinaryIO]]:
 
 def _decompressed(path: str, handle: BinaryIO) -> BinaryIO:
     opener = OPENERS.get(Path(path).suffix)
-    return cast("BinaryIO", opener(handle, "rb")) if opener else handle
+    raw = _Guarded(opener(handle, "rb") if opener else handle, path)
+    return cast("BinaryIO", io.BufferedReader(raw, 1 << 16))
+
+
+class _Guarded(io.RawIOBase):
+    """A file whose errors of reading are ours, whoever reads; closing it leaves the file open to its owner."""
+
+    def __init__(self, file: BinaryIO, path: str) -> None:
+        self.file, self.path = file, path
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self.file.seekable()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        with _reaching(self.path):
+            return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        with _reaching(self.path):
+            found = self.file.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
 
 
 def _local(address: str, home: Path) -> list[tuple[str, Path]]:
@@ -141,11 +200,18 @@ def _local(address: str, home: Path) -> list[tuple[str, Path]]:
 
 
 def _remote(address: str) -> tuple[Any, list[str]]:
+    """The files at a remote address; over HTTP a folder is told by the slash at its end."""
     import fsspec
 
     fs, path = fsspec.core.url_to_fs(address)
-    found = fs.glob(path) if any(c in path for c in "*?[") else fs.find(path)
+    if glob.has_magic(path):
+        found = fs.glob(path)
+    else:
+        whole = fs.info(path)["type"] == "file" and not path.endswith("/")
+        found = [path] if whole else fs.find(path)
     if not found:
+        # Listings swallow a connection that fails; this raises it.
+        fs.info(re.split(r"[^/]*[*?\[]", path, maxsplit=1)[0])
         raise DataError(f"{address}: expected a file, a folder with files, or a glob; found none.")
     return fs, sorted(found)
 
@@ -170,12 +236,35 @@ def _remote_facts(address: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def _reaching(address: str) -> Iterator[None]:
-    """Turn the many errors of remote stores into ours."""
+    """Turn the many errors of files and remote stores into ours."""
     try:
         yield
-    except FileNotFoundError:
-        raise DataError(f"{address}: nothing is there.") from None
-    except (ImportError, ValueError) as e:
-        raise DataError(f"{address}: {e}") from None
-    except (OSError, TimeoutError) as e:
-        raise Transient(f"{address}: cannot be read: {type(e).__name__}: {e}") from None
+    except CORRUPT as e:
+        raise DataError(f"{address}: truncated or corrupt: {type(e).__name__}: {e}. Bring the file again.") from None
+    except Exception as e:
+        why = e.__cause__ if isinstance(e, FileNotFoundError) and e.__cause__ else e
+        said = f"{type(why).__name__}: {why}"
+        if _passing(e):
+            raise Transient(f"{address}: cannot be read: {said}. Try again when it can be reached.") from None
+        if isinstance(e, FileNotFoundError):
+            raise DataError(f"{address}: nothing is there.") from None
+        if isinstance(e, ImportError | ValueError | OSError) or _status(e):
+            raise DataError(f"{address}: {said}") from None
+        raise
+
+
+def _passing(error: BaseException) -> bool:
+    """Whether an error, or what it was raised from (a driver may say "not found" of a host out of reach), may pass."""
+    if status := _status(error):
+        return status in {408, 425, 429} or status >= 500
+    if isinstance(error, FileNotFoundError | PermissionError | ImportError):
+        return error.__cause__ is not None and _passing(error.__cause__)
+    if _LINK.search(type(error).__name__) or (isinstance(error, OSError) and error.errno is not None):
+        return True
+    return error.__cause__ is not None and _passing(error.__cause__)
+
+
+def _status(error: BaseException) -> int:
+    """The HTTP status that an error of a driver carries, or 0."""
+    status = getattr(error, "status", 0)
+    return status if isinstance(status, int) else 0

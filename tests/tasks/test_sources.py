@@ -1,18 +1,23 @@
+import bz2
 import gzip
 import hashlib
 import io
 import json
+import lzma
 import tarfile
 import time
 import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
 
 from nightforge.errors import ConfigError, DataError, SourceMoved, Transient
 from nightforge.methods import choose
-from tasks import ingest, packages, shards, snapshot
+from tasks import doctor_source, ingest, packages, shards, snapshot
 from tasks.sources import Asset, IngestConfig, Source, entry, opened
 
 
@@ -87,6 +92,95 @@ def test_a_remote_address_through_fsspec(home: Path) -> None:
         entry(source("nosuch://x"), home)
 
 
+class Server(BaseHTTPRequestHandler):
+    """/x.txt is there; /cut.txt breaks off; /busy.txt is down; nothing else is there."""
+
+    def do_GET(self) -> None:
+        status = {"/x.txt": 200, "/cut.txt": 200, "/busy.txt": 503}.get(self.path, 404)
+        self.send_response(status)
+        self.send_header("Content-Length", "1000" if self.path == "/cut.txt" else "4")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(b"far\n")
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def web() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("path", ["x.jsonl", "folder/", "folder/*.jsonl"])
+def test_a_host_out_of_reach_may_come_back(home: Path, path: str) -> None:
+    for look in (entry, read_all):
+        with pytest.raises(Transient, match=r"127\.0\.0\.1:9/.*Try again"):
+            look(source(f"http://127.0.0.1:9/{path}"), home)
+
+
+def test_a_file_that_is_not_there_is_no_matter_of_time(home: Path, web: str) -> None:
+    assert read_all(source(f"{web}/x.txt"), home) == [(f"{web}/x.txt", b"far\n")]
+    with pytest.raises(DataError, match="nothing is there"):
+        entry(source(f"{web}/gone.txt"), home)
+    with pytest.raises(Transient, match="503"):
+        entry(source(f"{web}/busy.txt"), home)
+
+
+def test_a_connection_that_drops_may_hold_the_next_time(home: Path, web: str) -> None:
+    with pytest.raises(Transient, match=r"cut\.txt: cannot be read"):
+        read_all(source(f"{web}/cut.txt"), home)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "spoilt"),
+    [
+        (".gz", gzip.compress(b"a line\n" * 9_000)[:-20]),
+        (".gz", b"no gzip at all"),
+        (".bz2", bz2.compress(b"a line\n" * 9_000)[:-20]),
+        (".bz2", b"no bzip2 at all"),
+        (".xz", lzma.compress(b"a line\n" * 9_000)[:-20]),
+        (".xz", b"no xz at all"),
+    ],
+)
+def test_a_spoilt_file_is_named(home: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, spoilt: bytes) -> None:
+    (home / "in" / f"x.jsonl{suffix}").write_bytes(spoilt)
+    address = f"in/x.jsonl{suffix}"
+    snapshot.write(project(home, sources=[{**MINE, "address": address}]))
+    for read in (lambda: run_ingest(home, monkeypatch), lambda: doctor_source.peek(source(address), home, 10**6)):
+        with pytest.raises(DataError, match=rf"in/x\.jsonl\{suffix}: "):
+            read()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://jane:hunter2@example.org/x.csv",
+        "s3://hunter2@bucket/x.csv",
+        "simplecache::https://jane:hunter2@example.org/x.csv",
+        "https://example.org/x.csv?X-Amz-Signature=hunter2",
+        "https://example.org/x.csv?a=1&api_key=hunter2",
+        "az://box/x.csv?sv=1&sig=hunter2",
+        "https://example.org/x.csv#access_token=hunter2",
+    ],
+)
+def test_an_address_holds_no_secret(home: Path, address: str) -> None:
+    for values in ([{**MINE, "address": address}], [{**MINE, "adress": address}]):
+        with pytest.raises(ConfigError, match="environment variables") as refused:
+            snapshot.write(project(home, sources=values))
+        assert "hunter2" not in str(refused.value)
+
+
+def test_an_address_without_a_secret_is_taken() -> None:
+    for address in ("https://example.org/x.csv?author=x&design=2", "s3://bucket/a@b.csv", "in/monkey=1/keys.csv"):
+        assert source(address).address == address
+
+
 @pytest.mark.parametrize("name", ["corpus-1.0.tar.gz", "corpus-1.0-py3-none-any.whl"])
 def test_a_package_is_read_from_the_cache_and_checked_each_time(home: Path, name: str) -> None:
     sha256 = package(home, name)
@@ -136,18 +230,16 @@ def test_addresses_are_checked(home: Path) -> None:
         IngestConfig(sources=[source("a"), source("b")], assets=[])
 
 
+MINE = {
+    "name": "mine",
+    "address": "in/*.txt",
+    "sha256": None,
+    "format": {"name": "text", "unit": "line", "label": "x"},
+}
+
+
 def project(home: Path, **ingest_values: object) -> Path:
-    values = {
-        "sources": [
-            {
-                "name": "mine",
-                "address": "in/*.txt",
-                "sha256": None,
-                "format": {"name": "text", "unit": "line", "label": "x"},
-            }
-        ],
-        "assets": [],
-    }
+    values = {"sources": [MINE], "assets": []}
     (home / "params.yaml").write_text(yaml.safe_dump({"ingest": values | ingest_values}))
     return home
 
