@@ -284,3 +284,16 @@ def time_precisions(model: Any, batch: torch.Tensor, loss: Loss, repeats: int = 
 def faster(seconds: dict[str, float]) -> str:
     """The precision to train in, given what each one takes."""
     return "bf16" if seconds["bf16"] < BF16_MARGIN * seconds["fp32"] else "fp32"
+
+
+def watched(documents: Iterable[str], wanted: int) -> set[str]:
+    """The documents that early stopping looks at: `wanted` of them, evenly spaced, and every second at most.
+
+    Evaluation leaves these out, so both ask here. Asked for as many as it gave, it gives the same again.
+
+    Args:
+        documents: the document of each record (nightforge.records.document), in the order of the split.
+        wanted: documents, above zero.
+    """
+    every = list(dict.fromkeys(documents))
+    return set(every[:: max(2, len(every) // wanted)][:wanted])

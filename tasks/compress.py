@@ -17,7 +17,7 @@ from pydantic import Field
 from nightforge import config, models, onnx_models, stats
 from nightforge.compress.weight_only import Context
 from nightforge.contract import Contract, Evidence, Judgement, Term, at_most, best, judge, refuse_infeasible
-from nightforge.errors import ConfigError, NightforgeError
+from nightforge.errors import ConfigError, GateClosed, NightforgeError
 from nightforge.methods import Chosen, Method
 from nightforge.scoring import LN2
 from nightforge.stats import Bootstrap
@@ -73,14 +73,23 @@ class Candidate:
 
 
 def run(
-    cfg: CompressConfig, contract: Contract, seed: int, dense: Path, splits: Path, candidates: Path, compressed: Path
+    cfg: CompressConfig,
+    contract: Contract,
+    seed: int,
+    dense: Path,
+    evaluate: Path,
+    splits: Path,
+    candidates: Path,
+    compressed: Path,
 ) -> Measured:
     """Try every recipe on the search split; the chosen one's folder becomes models/compressed.
 
     Raises:
         ConfigError: a recipe's name or values cannot be, or the contract asks for a size that none can reach.
+        GateClosed: gate@dense was opened for another dense model.
         NightforgeError: every recipe failed.
     """
+    _same_model(dense, evaluate)
     context = _context(dense)
     planned = {name: _plan(name, method, context) for name, method in cfg.recipes.items()}
     least = {name: method.module.least_mb(context, method.cfg) for name, method in cfg.recipes.items()}
@@ -111,6 +120,16 @@ def run(
         "candidates": table,
     }
     return Measured(metrics, {"dense": speed, "candidates": {n: c.speed for n, c in whole.items()}})
+
+
+def _same_model(dense: Path, evaluate: Path) -> None:
+    """gate@dense judges the metrics of evaluate; they must be of the model that lies there now."""
+    measured = json.loads(evaluate.read_text(encoding="utf-8"))["dense_sha256"]
+    if (now := sha256_tree(dense)) != measured:
+        raise GateClosed(
+            f"gate@dense was opened for another model than {dense}: {evaluate} measured one of sha256 {measured[:12]}, "
+            f"and {now[:12]} lies there. Run: dvc repro gate@dense"
+        )
 
 
 def _context(dense: Path) -> Context:

@@ -1,4 +1,4 @@
-"""evaluate: what the dense model is worth on the validation split, and how fast it is in a process of its own."""
+"""evaluate: what the dense model is worth on validation documents that early stopping did not see, and its speed."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from nightforge.methods import Chosen, Method
 from nightforge.records import document
 from nightforge.stats import Bootstrap
 from tasks import probe, shards
-from tasks.hashing import size_mb
+from tasks.hashing import sha256_tree, size_mb
 from tasks.progress import report
 from tasks.stage import Measured
 
@@ -43,14 +43,16 @@ class EvaluateConfig(Config):
 
 
 def run(cfg: EvaluateConfig, seed: int, dense: Path, splits: Path, balanced: Path, evaluation: Path) -> Measured:
-    """Score every validation document, measure, and write scores.parquet and samples.json.
+    """Score the validation documents that early stopping did not look at; write scores.parquet and samples.json.
 
     Raises:
         ConfigError: two metrics write the same figure.
     """
     torch.set_num_threads(cfg.threads)
     loaded = models.load(dense, loop.device())
-    records = list(shards.read(splits / "validation"))
+    everything = list(shards.read(splits / "validation"))
+    watched = loop.watched(map(document, everything), loaded.card["watched_documents"])
+    records = [record for record in everything if document(record) not in watched]
     encoded = list(tokenizer.encode_all(loaded.tokenizer, records))
     report(1, len(cfg.metrics) + 3, "scoring documents")
     subject = Subject(
@@ -74,9 +76,14 @@ def run(cfg: EvaluateConfig, seed: int, dense: Path, splits: Path, balanced: Pat
             f"to time generation from, got {len(long_enough)}. Lower evaluate.speed_prompt_tokens."
         )
     speed = probe.in_fresh_process(dense, long_enough[: cfg.speed_prompts], cfg.speed_new_tokens)
-    size = {"size_mb": size_mb(dense), "parameters": loaded.card["parameters"]}
+    facts = {
+        "size_mb": size_mb(dense),
+        "parameters": loaded.card["parameters"],
+        "dense_sha256": sha256_tree(dense),
+        "documents_watched": len(watched),
+    }
     metrics = {key: value for scores in found for key, value in scores.metrics.items()}
-    return Measured(metrics | size, {**speed, "runtime": f"torch {torch.__version__}"})
+    return Measured(metrics | facts, {**speed, "runtime": f"torch {torch.__version__}"})
 
 
 def _measured(metrics: list[Method], subject: Subject) -> list[Scores]:

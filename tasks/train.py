@@ -15,7 +15,7 @@ from nightforge import loop, models, scoring, tokenizer
 from nightforge.config import Config
 from nightforge.errors import SourceMoved
 from nightforge.methods import Chosen, Method
-from nightforge.records import Record
+from nightforge.records import Record, document
 from tasks import shards
 from tasks.hashing import sha256_file
 from tasks.progress import report
@@ -39,7 +39,8 @@ class TrainConfig(Config):
     loop: loop.Settings
     """The optimizer, its schedule and when it stops."""
     eval_documents: int = Field(ge=1)
-    """Documents of the validation split, evenly spaced, that early stopping looks at."""
+    """Documents of the validation split, evenly spaced and every second at most, that early stopping looks at; evaluate
+    scores the others."""
 
 
 def run(
@@ -53,7 +54,9 @@ def run(
     model, words = _starting_model(cfg, balanced)
     context = min(shape(cfg).context, models.context_length(model))
     data = loop.corpus(tokenizer.encode_all(words, shards.read(balanced)), context)
-    evaluate = _evaluation(words, _spaced(splits / "validation", cfg.eval_documents), context)
+    watched = loop.watched(map(document, shards.read(splits / "validation")), cfg.eval_documents)
+    seen = [record for record in shards.read(splits / "validation") if document(record) in watched]
+    evaluate = _evaluation(words, seen, context)
     training, rows, timed = _begin(cfg, seed, model.to(loop.device()), data, work)
     first, tokens = training.step, 0
     prepared = time.perf_counter()
@@ -67,7 +70,7 @@ def run(
     ended = time.perf_counter()
     _write_curves(plots, rows)
     facts = {"family": cfg.family.name, "precision": training.precision, "context_length": context}
-    models.save(dense, training.model.cpu(), words, facts)
+    models.save(dense, training.model.cpu(), words, facts | {"watched_documents": len(watched)})
     (work / CHECKPOINT).unlink(missing_ok=True)
     speed = {
         "seconds": time.perf_counter() - begun,
@@ -114,11 +117,6 @@ def _starting_model(cfg: TrainConfig, balanced: Path) -> tuple[Any, Any]:
     if len(words) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(words), mean_resizing=False)
     return model, words
-
-
-def _spaced(split: Path, wanted: int) -> list[Record]:
-    every = max(1, shards.count(split) // wanted)
-    return [record for i, record in enumerate(shards.read(split)) if i % every == 0][:wanted]
 
 
 def _evaluation(words: Any, records: list[Record], context: int) -> Callable[[Any], float]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nightforge import loop, tokenizer
 from nightforge.errors import DataError
@@ -189,3 +191,18 @@ def test_precision_is_measured_and_bf16_must_earn_its_place() -> None:
     assert all(p.grad is None for p in net.parameters())
     assert loop.faster({"fp32": 1.0, "bf16": 0.95}) == "fp32"
     assert loop.faster({"fp32": 1.0, "bf16": 0.5}) == "bf16"
+
+
+@given(st.integers(0, 60), st.integers(1, 60))
+def test_watched_documents_are_whole_spaced_and_the_same_again(total: int, wanted: int) -> None:
+    texts = [f"d{i}" for i in range(total) for _ in range(1 + i % 3)]
+    watched = loop.watched(texts, wanted)
+    assert len(watched) <= min(wanted, (total + 1) // 2)
+    assert len(watched) == wanted or 2 * wanted > total  # as many as asked, where there are twice as many
+    if watched:
+        assert loop.watched(texts, len(watched)) == watched  # so the count in model.json names them
+
+
+def test_watched_documents_by_hand() -> None:
+    assert loop.watched(["a", "a", "b", "c", "a", "d", "e", "f"], 2) == {"a", "d"}
+    assert loop.watched(["a"], 5) == {"a"}

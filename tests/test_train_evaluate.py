@@ -152,7 +152,10 @@ def test_evaluate_writes_scores_samples_and_figures(project: Path) -> None:
     assert got == runs[1].metrics
     table = pq.read_table(project / "first/scores.parquet").to_pydict()
     assert table.keys() == {"id", "document", "label", "nats", "tokens", "bytes", "ngram_nats"}
-    assert table["id"] == [r.id for r in shards.read(splits / "validation")]
+    # early stopping looked at every second of the 12 documents (8 were asked for)
+    assert table["id"] == [r.id for r in shards.read(splits / "validation")][1::2]
+    assert models.card(out / "dense")["watched_documents"] == got["documents_watched"] == got["documents"] == 6
+    assert got["dense_sha256"] == sha256_tree(out / "dense")
     assert got["bpb"]["value"] == pytest.approx(sum(table["nats"]) / sum(table["bytes"]) / 0.6931471805599453)
     assert got["bpb"]["low"] <= got["bpb"]["value"] <= got["bpb"]["high"]
     gain = (sum(table["ngram_nats"]) - sum(table["nats"])) / sum(table["bytes"]) / 0.6931471805599453

@@ -1,6 +1,7 @@
 """Compress: what is decided by hand, and one whole run with a recipe that works, and one that fails."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from nightforge import models, tokenizer
 from nightforge.contract import Contract, Judgement, Term
-from nightforge.errors import ConfigError, NightforgeError
+from nightforge.errors import ConfigError, GateClosed, NightforgeError
 from nightforge.records import Record, content_id
 from tasks import compress, shards
 from tasks.compress import Candidate, CompressConfig
@@ -90,14 +91,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models.save(folder / "dense", LlamaForCausalLM(config), words, {"family": "causal_lm"})
     rows = [Record(id=content_id(t, "plant"), text=t, label="plant") for t in texts]
     shards.write(folder / "splits/search", rows)
+    (folder / "evaluate.json").write_text(json.dumps({"dense_sha256": sha256_tree(folder / "dense")}))
     return folder
 
 
 def run(project: Path, out: Path, recipes: dict[str, Any], limits: dict[str, Any]) -> Any:
     cfg, contract = CompressConfig.model_validate(VALUES | {"recipes": recipes}), Contract.model_validate(limits)
-    return compress.run(
-        cfg, contract, 17, project / "dense", project / "splits", out / "candidates", out / "compressed"
-    )
+    where = (project / "dense", project / "evaluate.json", project / "splits", out / "candidates", out / "compressed")
+    return compress.run(cfg, contract, 17, *where)
 
 
 @pytest.mark.slow
@@ -121,3 +122,11 @@ def test_what_cannot_be_is_refused_before_anything_is_exported(project: Path, tm
     with pytest.raises(ConfigError, match="names a folder"):
         run(project, tmp_path, {"../int4": INT4}, LIMITS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_model_than_the_gate_opened_for_is_refused(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path / "project")
+    shutil.copy(tmp_path / "project/dense/config.json", tmp_path / "project/dense/extra.json")
+    with pytest.raises(GateClosed, match=r"evaluate\.json measured one of sha256 .* lies there\. Run: dvc repro"):
+        run(tmp_path / "project", tmp_path / "out", {"int4": INT4}, LIMITS)
+    assert not (tmp_path / "out").exists()
