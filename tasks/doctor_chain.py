@@ -109,9 +109,10 @@ def _check(step: dict[str, Any]) -> Check:
 def _graph(project: Path, folder: Path) -> None:
     """The project's dvc.yaml without gates, each stage free to load all code of ours."""
     body = wiring.read_yaml(project / "dvc.yaml")["stages"]
+    gates = (wiring.GATES, wiring.PASSED)
     code = [p.relative_to(stage.CODE_ROOT) for room in ("nightforge", "tasks") for p in _python(room)]
     for name in CHAIN:
-        data = [d for d in body[name]["deps"] if not str(d).endswith((".py", ".lock")) and wiring.GATES not in str(d)]
+        data = [d for d in map(str, body[name]["deps"]) if not d.endswith((".py", ".lock")) and not d.startswith(gates)]
         body[name]["deps"] = [*data, *map(str, code)]
     kept = {"stages": {name: body[name] for name in CHAIN}}
     (folder / "dvc.yaml").write_text(yaml.safe_dump(kept), encoding="utf-8")
