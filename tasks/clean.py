@@ -1,11 +1,11 @@
 """Runs the rules of the chosen preset in their order: rows stream through record rules, corpus rules see signatures."""
 
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -17,6 +17,9 @@ from nightforge.privacy import evidence
 from nightforge.records import Record, Reject
 from tasks import shards
 from tasks.shards import RecordShards, RejectShards
+
+HELD = ".clean-held.partial"
+"""Beside the output: rows between a corpus rule's two passes. Raw text, so what a killed run left goes at the next."""
 
 
 class CleanConfig(Config):
@@ -63,15 +66,18 @@ def run(cfg: CleanConfig, raw: Path, clean: Path, clean_rejects: Path) -> dict[s
         RowsLost: rows kept + rejected are not the rows read.
         DataError: a rule dropped more than `rule_share_max`, or nothing is left.
     """
-    with RejectShards(clean_rejects) as rejects, TemporaryDirectory(dir=clean.parent, suffix=".partial") as tmp:
+    held = clean.with_name(HELD)
+    shutil.rmtree(held, ignore_errors=True)
+    with RejectShards(clean_rejects) as rejects:
         tally = Tally(rejects)
         records = _counted(shards.read(raw), tally)
         for at, rule in enumerate(cfg.presets[cfg.preset]):
             if hasattr(rule.module, "apply"):
                 records = _record_rule(records, rule, tally)
             else:
-                records = _corpus_rule(records, rule, tally, Path(tmp) / str(at))
+                records = _corpus_rule(records, rule, tally, held / str(at))
         shards.write(clean, _kept(records, tally))
+    shutil.rmtree(held, ignore_errors=True)
     rejected = sum(sum(reasons.values()) for reasons in tally.dropped.values())
     if not tally.kept + rejected == tally.read == shards.count(raw):
         raise RowsLost(f"clean: read {tally.read} of {shards.count(raw)}, kept {tally.kept}, rejected {rejected}.")

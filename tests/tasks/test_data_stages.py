@@ -79,6 +79,14 @@ def test_clean_counts_every_row_once(tmp_path: Path) -> None:
     assert rejects[given[5].id]["evidence"] == f"of {given[4].id}: {near} neck"
 
 
+def test_no_raw_text_stays_between_the_stages(tmp_path: Path) -> None:
+    left = tmp_path / clean.HELD / "9"
+    left.mkdir(parents=True)
+    (left / "part-0.parquet").write_bytes(b"of a run that was killed")
+    cleaned(tmp_path, [record("a tall tree"), record("a small tree")], RULES)
+    assert {p.name for p in tmp_path.iterdir()} == {"raw", "clean", "rejects"}
+
+
 def test_evidence_is_redacted_even_where_no_rule_redacts(tmp_path: Path) -> None:
     cleaned(tmp_path, [record("jane@example.org"), record("a tall tree")], [RULES[2]])
     (row,) = shards.rows(tmp_path / "rejects")
