@@ -32,7 +32,8 @@ def nightly(
 
     Args:
         project: Project folder, relative to the checkout; it holds a dvc.yaml and a params.yaml.
-        source: Address of the first source: a file, a folder or a URL (params.yaml: ingest.sources).
+        source: Address of the first source (params.yaml: ingest.sources). Only the address changes; its format and
+            sha256 stay, so the new one must be of the same kind and suffix. For another, set all three in params.yaml.
         seed: Seed of every random choice (params.yaml: seed).
         learning_rate: Peak learning rate of training (params.yaml: train.loop.lr).
         max_steps: Optimizer steps of training at most (params.yaml: train.loop.steps).

