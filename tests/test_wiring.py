@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_every_output_is_bound_or_written_by_the_shell(name: str) -> None:
 
 
 def imported(file: Path) -> set[Path]:
-    """Files of ours that a file imports, wherever in it the import stands."""
+    """Files of ours that a file imports, wherever in it the import stands, or names in a string to import it late."""
     found: set[Path] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         names: list[str] = []
@@ -49,11 +50,17 @@ def imported(file: Path) -> set[Path]:
             names = [a.name for a in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"(nightforge|tasks)(\.\w+)+", str(node.value)):
+            names = [str(node.value)]
         for name in names:
             path = ROOT / (name.replace(".", "/") + ".py")
             if name.split(".")[0] in {"nightforge", "tasks"} and path.exists():
                 found.add(path.relative_to(ROOT))
     return found
+
+
+def test_a_module_named_in_a_string_counts_as_imported() -> None:
+    assert {Path("tasks/probe_torch.py"), Path("tasks/probe_genai.py")} <= imported(ROOT / "tasks/probe.py")
 
 
 @pytest.mark.parametrize("name", STAGES)
