@@ -153,7 +153,8 @@ def _result(expectation: Expectation, got: Any, frame: pd.DataFrame) -> Result:
     result = got.result
     if "unexpected_count" not in result or "element_count" not in result:
         return Result(expectation, bool(got.success), _whole(result), [])
-    count, total, missing = (result[k] for k in ("unexpected_count", "element_count", "missing_count"))
+    count, total = result["unexpected_count"], result["element_count"]
+    missing = result.get("missing_count", 0)  # what is about nulls counts them as unexpected or as what it wants
     observed = {"unexpected": int(count), "of": int(total), "missing": int(missing)}
     if expectation.of == "facts":
         observed = {"value": _plain(frame[expectation.column][0])}
