@@ -1,5 +1,7 @@
 """One self-contained page from plain data: it loads nothing, every value is escaped, equal inputs give equal bytes."""
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -149,10 +151,28 @@ def _slices(evaluate: Json, names: Mapping[str, str]) -> list[dict[str, Any]]:
                 "width": 100 * (v["high"] - v["low"]) / span,
                 "at": 100 * (v["value"] - low) / span,
             }
-            for k, v in found.items()
+            for k, v in sorted(found.items(), key=lambda item: _in_order(item[0]))
         ]
         groups.append({"name": name, "rows": rows, "low": low, "high": high})
     return groups
+
+
+def _in_order(name: str) -> tuple[int, bool, str]:
+    """Ranges of length by where they begin (`<40` before `40–79`), names by the alphabet."""
+    number = re.search(r"\d+", name)
+    return int(number[0]) if number else 0, not name.startswith("<"), name
+
+
+def in_turns(samples: Sequence[Json], most: int) -> list[dict[str, Any]]:
+    """At most so many samples, one of each label before the second of any, without their special tokens."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for at, sample in enumerate(samples):
+        label = str(sample.get("label"))
+        turns.append((seen[label], at))
+        seen[label] += 1
+    chosen = [samples[at] for _, at in sorted(turns)[:most]]
+    return [{**s, "prompt": re.sub(r"<\|[^|]*\|>", "", s.get("prompt") or "")} for s in chosen]
 
 
 def _curves(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> list[tuple[str, Markup]]:

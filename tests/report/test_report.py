@@ -220,3 +220,18 @@ def test_points_lie_where_their_values_say() -> None:
     assert (edge - xs[1]) / (xs[1] - xs[0]) == pytest.approx(0.5, abs=0.01)  # 25 lies half as far from 20 as 20 from 10
     heights = [float(y) for y in re.findall(r'<text class="name[^>]* y="([\d.]+)"', drawn)]
     assert abs(heights[0] - heights[1]) >= 14  # labels at equal height are moved apart
+
+
+def test_samples_come_one_of_each_label_before_the_second_of_any_and_bare() -> None:
+    drawn = [
+        {"label": label, "prompt": f"<|label:{label}|>{prompt}", "text": text}
+        for label, prompt, text in [("a", "", "1"), ("a", "", "2"), ("b", "so ", "3"), ("b", "", "4")]
+    ]
+    shown = report.in_turns(drawn, 3)
+    assert [s["text"] for s in shown] == ["1", "3", "2"]
+    assert [s["prompt"] for s in shown] == ["", "so ", ""]
+
+
+def test_ranges_of_length_stand_in_their_order() -> None:
+    names = ["40–79", "160–319", "≥320", "<40", "80–159"]
+    assert sorted(names, key=report._in_order) == ["<40", "40–79", "80–159", "160–319", "≥320"]
