@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
@@ -75,10 +75,6 @@ class Chosen:
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
-
-    def __class_getitem__(cls, stage: str) -> Any:
-        """`Chosen["clean"]`, the same in short, for what no type checker reads."""
-        return Annotated[Method, cls(stage)]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """What pydantic asks of a type's annotation."""

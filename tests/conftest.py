@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,14 @@ for name, value in {
 for who in ("AUTHOR", "COMMITTER"):  # a bare machine has no git identity
     os.environ.setdefault(f"GIT_{who}_NAME", "tests")
     os.environ.setdefault(f"GIT_{who}_EMAIL", "tests@localhost")
+
+
+@pytest.fixture(scope="session")
+def subject() -> Any:
+    """A tiny model and what it was scored on, as evaluate hands them to a metric."""
+    from tests import tiny_model  # torch and transformers, of which most tests need neither
+
+    return tiny_model.subject()
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
-from nightforge import tokenizer
+from nightforge import methods, tokenizer
 from nightforge.config import Config as BaseConfig
 from nightforge.evaluate._subject import Scores, Subject
-from nightforge.sampling import sample
 
 
 class Config(BaseConfig):
@@ -44,7 +43,8 @@ def measure(subject: Subject, cfg: Config) -> Scores:
     asked = [label for label in labels for _ in range(cfg.texts_per_label)]
     words = subject.loaded.tokenizer
     prompts = [tokenizer.prompt(words, label or None) for label in asked]
-    rows = sample(subject.loaded.model, prompts, cfg.new_tokens, cfg.temperature, cfg.top_p, subject.seed)
+    family = methods.load("train", subject.loaded.card["family"])
+    rows = family.sample(subject.loaded.model, prompts, cfg.new_tokens, cfg.temperature, cfg.top_p, subject.seed)
     texts = [words.decode(row, skip_special_tokens=True).strip() for row in rows]
     written = [text.split() for text in texts]
     trained_on = {_normal(record.text) for record in subject.training()}

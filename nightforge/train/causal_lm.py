@@ -4,6 +4,7 @@ Touvron et al. 2023 (LLaMA). The transformers class is used as it is, so that ON
 the result unchanged.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
@@ -90,3 +91,12 @@ def loss(model: Any, batch: "torch.Tensor") -> "tuple[torch.Tensor, int]":
         logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"
     )
     return nats, int((targets != IGNORE).sum())
+
+
+def sample(
+    model: Any, prompts: Sequence[Sequence[int]], new_tokens: int, temperature: float, top_p: float, seed: int
+) -> list[list[int]]:
+    """The tokens that follow each prompt, drawn with a seed; see nightforge.sampling."""
+    from nightforge import sampling
+
+    return sampling.sample(model, prompts, new_tokens, temperature, top_p, seed)
