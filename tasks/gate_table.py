@@ -12,11 +12,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nightforge.records import Record
 from nightforge.signals import COLUMNS, flatten, of_record, plain_id
+from nightforge.similar import Index, Near, sketch
 from tasks import shards
 
 ROWS_PER_BATCH = 10_000
 TRAIN = "train"
+NEAR = Near(shingle_words=3, bands=32, rows=4, jaccard_min=0.7)
+"""What no honest split has on both its sides, whatever the values of the stage that dealt it."""
 SCORES = "scores.parquet"
 KEYS = ["words_hash", "document_hash", "origin_hash", "origin_label_hash"]
 """Columns that rows are matched by, of no meaning to an expectation."""
@@ -47,6 +51,7 @@ def of(artifact: Path, beside: Path) -> Tables:
     facts = _whole(rows)
     if names:
         facts |= _compare_splits(rows)
+        rows["near_train"] = _near_train(rows, artifact, names)
     if kept := splits(beside):
         facts |= _compare_with_splits(rows, beside, kept)
     elif "reason" in columns(beside):
@@ -127,6 +132,23 @@ def _compare_splits(rows: pd.DataFrame) -> Facts:
             f"{name}.alpha_share_ratio": _over(part["alpha_share"], train["alpha_share"]),
         }
     return facts
+
+
+def _near_train(rows: pd.DataFrame, folder: Path, names: list[str]) -> "pd.Series[int]":
+    """1 for rows that models are judged on and that a row of train comes `NEAR`, one for each such row of train.
+
+    Memory: a sketch a judged row (see nightforge/similar.py); rows of train stream by.
+    """
+    judged = rows.index[rows["split"] != TRAIN]
+    index = Index((sketch(r.text, NEAR) for r in _records(folder, [n for n in names if n != TRAIN])), NEAR)
+    found = {index.find(sketch(r.text, NEAR)) for r in _records(folder, [n for n in names if n == TRAIN])}
+    marks = pd.Series(0, rows.index, "int8")
+    marks[judged[[at for at in found if at is not None]]] = 1
+    return marks
+
+
+def _records(folder: Path, names: list[str]) -> Iterator[Record]:
+    return (record for name in names for record in shards.read(folder / name))
 
 
 def _compare_with_splits(rows: pd.DataFrame, folder: Path, names: list[str]) -> Facts:

@@ -208,6 +208,9 @@ FAULTS: dict[str, Fault] = {
     "splits id values_to_be_unique": move(lambda r: replace(record(80_000), id=r.id)),
     "splits text_elsewhere values_to_be_in_set value_set": move(lambda r: replace(record(80_000), text=r.text.upper())),
     "splits document_elsewhere values_to_be_in_set value_set": move(lambda r: replace(record(80_000), meta=r.meta)),
+    "splits near_train values_to_be_in_set value_set": move(
+        lambda r: replace(record(80_000), text=r.text.replace("and foliage", "and leaves"))
+    ),
     "splits n_markers values_to_be_in_set value_set": text(" <|eos|>", 1, "calibration"),
     "splits is_synthetic values_to_be_in_set value_set": rows(1, lambda r: replace(r, meta={"parent": "x"}), "search"),
     "splits rows_missing values_to_be_in_set value_set": lambda s: s["artifact"]["train"].pop(),
