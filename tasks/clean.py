@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -68,7 +69,9 @@ def run(cfg: CleanConfig, raw: Path, clean: Path, clean_rejects: Path) -> dict[s
     """
     held = clean.with_name(HELD)
     shutil.rmtree(held, ignore_errors=True)
-    with RejectShards(clean_rejects) as rejects:
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, held, ignore_errors=True)
+        rejects = stack.enter_context(RejectShards(clean_rejects))
         tally = Tally(rejects)
         records = _counted(shards.read(raw), tally)
         for at, rule in enumerate(cfg.presets[cfg.preset]):
@@ -77,7 +80,6 @@ def run(cfg: CleanConfig, raw: Path, clean: Path, clean_rejects: Path) -> dict[s
             else:
                 records = _corpus_rule(records, rule, tally, held / str(at))
         shards.write(clean, _kept(records, tally))
-    shutil.rmtree(held, ignore_errors=True)
     rejected = sum(sum(reasons.values()) for reasons in tally.dropped.values())
     if not tally.kept + rejected == tally.read == shards.count(raw):
         raise RowsLost(f"clean: read {tally.read} of {shards.count(raw)}, kept {tally.kept}, rejected {rejected}.")
