@@ -11,13 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nightforge.errors import AssetMissing, DataError
+from nightforge.errors import AssetMissing, ConfigError, DataError
 from nightforge.scoring import Ids, LogitsFn
 
 if TYPE_CHECKING:
     import torch
 
 CARD = "model.json"
+ARCHITECTURES = {
+    "GemmaForCausalLM",
+    "GraniteForCausalLM",
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "Phi3ForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+    "SmolLM3ForCausalLM",
+}
+"""Classes of transformers that can be compressed and exported: the model builder of ONNX Runtime GenAI 0.18 gives the
+logits of torch for each, and their tensors are named like Llama's. (For Olmo it gives others, and it has no GPT-2.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,21 @@ def read_transformers(folder: Path) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
     model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **safe)
     return model, tokenizer
+
+
+def check_architecture(folder: Path) -> None:
+    """A model that could not be compressed is refused before it is trained.
+
+    Raises:
+        ConfigError: its config.json names a class that is none of ARCHITECTURES.
+    """
+    named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or ["none"]
+    if named[0] not in ARCHITECTURES:
+        raise ConfigError(
+            f"{folder}/config.json: expected an architecture that can be compressed and exported "
+            f"({', '.join(sorted(ARCHITECTURES))}), got {named[0]}. "
+            "Name a folder of one of these in train.model of params.yaml, or train from scratch."
+        )
 
 
 def context_length(model: Any) -> int:

@@ -133,7 +133,12 @@ def _same_model(dense: Path, evaluate: Path) -> None:
 
 
 def _context(dense: Path) -> Context:
-    """What the dense folder says of itself, from its card, its config and the header of its weights."""
+    """What the dense folder says of itself, from its card, its config and the header of its weights.
+
+    Raises:
+        ConfigError: it is of an architecture that cannot be compressed.
+    """
+    models.check_architecture(dense)
     from safetensors import safe_open
 
     card = models.card(dense)

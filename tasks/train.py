@@ -112,6 +112,7 @@ def _starting_model(cfg: TrainConfig, balanced: Path) -> tuple[Any, Any]:
         texts = (record.text for record in shards.read(balanced))
         words = tokenizer.train(texts, labels, shape(cfg).vocab, shape(cfg).context)
         return cfg.family.module.build(cfg.family.cfg, words), words
+    models.check_architecture(home_folder() / cfg.model)
     model, words = models.read_transformers(home_folder() / cfg.model)
     tokenizer.add_labels(words, labels)
     if len(words) > model.get_input_embeddings().num_embeddings:

@@ -135,6 +135,14 @@ def test_fine_tuning_a_local_folder(project: Path) -> None:
         trained(project, cfg, "moved")
 
 
+def test_a_starting_model_that_could_not_be_compressed_is_refused_at_once(project: Path) -> None:
+    (project / "gpt2").mkdir()
+    (project / "gpt2/config.json").write_text('{"architectures": ["GPT2LMHeadModel"]}')
+    (project / "base.json").write_text('{"folder": "gpt2", "files": {}}')
+    with pytest.raises(ConfigError, match=r"LlamaForCausalLM.*got GPT2LMHeadModel.*train\.model"):
+        trained(project, config().model_copy(update={"model": "gpt2"}), "gpt2")
+
+
 def test_another_starting_model_than_recorded_is_refused(project: Path) -> None:
     with pytest.raises(SourceMoved, match=r"records 'scratch', params\.yaml names 'elsewhere'"):
         train.check_base(project / "base.json", "elsewhere")

@@ -116,6 +116,11 @@ def least_mb(context: Context, cfg: Config) -> float:
 
 
 def _check(context: Context, cfg: Config) -> None:
+    if EMBEDDING not in context.shapes:
+        raise ConfigError(
+            f"compress: weight_only: expected tensors named like Llama's, such as {EMBEDDING}; the dense model has "
+            f"{', '.join(sorted(context.shapes)[:3]) or 'none'}. Start from one of nightforge.models.ARCHITECTURES."
+        )
     if cfg.quantize_embeddings and not context.tied:
         raise ConfigError(
             "compress: weight_only: the dense model does not share its embeddings with its output, and the builder "

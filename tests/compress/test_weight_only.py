@@ -42,6 +42,11 @@ def test_options_are_those_of_the_builder() -> None:
     [
         (Context("diffusion", "transformers", True, SHAPES), {}, "works on family causal_lm"),
         (Context("causal_lm", "onnxruntime-genai", True, SHAPES), {}, "works on loader transformers"),
+        (
+            Context("causal_lm", "transformers", True, {"transformer.wte.weight": (9, 9)}),
+            {},
+            "has transformer.wte.weight",
+        ),
         (TIED, {"rounding": "k_quant", "symmetric": True}, "symmetric: false"),
         (TIED, {"bits": 8, "quantize_embeddings": True, "int8": []}, "quantize_embeddings: false"),
         (TIED, {"bits": 8, "quantize_embeddings": False, "int8": ["last_matmul"]}, r"int8: \[\]"),

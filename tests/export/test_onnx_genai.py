@@ -54,7 +54,7 @@ def test_int4_is_small_equal_on_a_rerun_and_generates(dense: Path, tmp_path: Pat
     import onnxruntime_genai as og
 
     precision, options = weight_only.apply(
-        weight_only.Context("causal_lm", "transformers", True, {}), weight_only.SAMPLE
+        weight_only.Context("causal_lm", "transformers", True, {weight_only.EMBEDDING: (300, 64)}), weight_only.SAMPLE
     )
     for name in ("first", "second"):
         export.in_fresh_process(EXPORTER, dense, tmp_path / name, precision, options)
