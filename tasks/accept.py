@@ -3,17 +3,18 @@
 Always succeeds and says the truth; gate@compressed refuses what is NOT MET.
 """
 
+import hashlib
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from nightforge import config, stats
 from nightforge.contract import Contract, Evidence, Term, at_most, judge
-from nightforge.errors import DataError
+from nightforge.errors import AssetMissing, DataError
 from nightforge.scoring import LN2
 from nightforge.stats import Bootstrap, Interval
 from tasks import score, store
@@ -40,9 +41,18 @@ class AcceptConfig(config.Config):
     is refused until a person has looked."""
 
 
+class Uncompared(NamedTuple):
+    """Why there was no comparison with the champion."""
+
+    why: str
+    excused: bool
+    """Whether the model may be accepted all the same."""
+
+
 def run(
     cfg: AcceptConfig,
     contract: Contract,
+    split: dict[str, Any],
     seed: int,
     dense: Path,
     compressed: Path,
@@ -53,30 +63,52 @@ def run(
     acceptance: Path,
 ) -> Metrics:
     """Judge the compressed model on the acceptance split; writes scores.parquet, one row a record."""
-    split = splits / "acceptance"
+    rows = splits / "acceptance"
     scored = {}
     for i, (name, model) in enumerate({"dense": dense, "compressed": compressed}.items()):
         report(i, 3, f"acceptance split, {name} model")
-        scored[name] = score.in_fresh_process(model, split, cfg.batch_tokens)
+        scored[name] = score.in_fresh_process(model, rows, cfg.batch_tokens)
     report(2, 3, "acceptance split, champion")
-    crowned = _read(champion)["champion"]
-    if crowned:
-        with tempfile.TemporaryDirectory(prefix="nightforge-champion-") as folder:
-            store.restore(crowned["md5"], Path(folder) / "model")
-            scored["champion"] = score.in_fresh_process(Path(folder) / "model", split, cfg.batch_tokens)
+    crowned, dealt = _read(champion)["champion"], _sha256(split)
+    rival = _champion(crowned, dealt, rows, cfg.batch_tokens) if crowned else None
+    if isinstance(rival, Scores):
+        scored["champion"] = rival
     _same_documents(scored)
     _write_scores(acceptance, scored)
     boot = Bootstrap(resamples=cfg.resamples, level=contract.confidence)
     recipe = _read(compress)["chosen"]
-    measured = _judged(cfg, contract, boot, seed, scored, _evidence(dense, compressed, _read(compress_speed), recipe))
+    seen = _evidence(dense, compressed, _read(compress_speed), recipe)
+    measured = _judged(cfg, contract, boot, seed, scored, seen, rival if isinstance(rival, Uncompared) else None)
     report(3, 3, f"verdict: {measured['verdict']}")
     return {
         **measured,
         "chosen": recipe,
         "champion_recorded": crowned,
+        "split_sha256": dealt,
         "compressed_sha256": sha256_tree(compressed),
         "dense_sha256": sha256_tree(dense),
     }
+
+
+def _champion(crowned: dict[str, Any], dealt: str, rows: Path, batch_tokens: int) -> Scores | Uncompared:
+    """The champion's scores on the same documents, or why there are none."""
+    if crowned.get("split_sha256") != dealt:
+        why = (
+            "the champion is not comparable: it was trained on another split (params.yaml: split), so it may have "
+            "seen these documents. It was not looked at"
+        )
+        return Uncompared(why, excused=True)
+    with tempfile.TemporaryDirectory(prefix="nightforge-champion-") as folder:
+        try:
+            store.restore(crowned["md5"], Path(folder) / "model")
+        except AssetMissing as e:
+            why = f"the champion cannot be looked at: {e} Then: dvc repro --force --single-item accept"
+            return Uncompared(why, excused=False)
+        return score.in_fresh_process(Path(folder) / "model", rows, batch_tokens)
+
+
+def _sha256(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _evidence(dense: Path, compressed: Path, speed: dict[str, Any], recipe: str) -> dict[str, float]:
@@ -93,7 +125,13 @@ def _evidence(dense: Path, compressed: Path, speed: dict[str, Any], recipe: str)
 
 
 def _judged(
-    cfg: AcceptConfig, contract: Contract, boot: Bootstrap, seed: int, scored: dict[str, Scores], seen: dict[str, float]
+    cfg: AcceptConfig,
+    contract: Contract,
+    boot: Bootstrap,
+    seed: int,
+    scored: dict[str, Scores],
+    seen: dict[str, float],
+    uncompared: Uncompared | None = None,
 ) -> dict[str, Any]:
     """The verdict and all that it rests on, as plain data."""
     dense, compressed, champion = scored["dense"], scored["compressed"], scored.get("champion")
@@ -102,12 +140,17 @@ def _judged(
     against = stats.loss_share(compressed.nats, champion.nats, dense.documents, boot, seed) if champion else None
     if against:
         more.append(at_most("champion_loss_share", cfg.champion_margin, against.value, against.high))
+    if uncompared:
+        more.append(Term("champion_loss_share", cfg.champion_margin, None, None, uncompared.excused))
     verdict = judge(contract, Evidence(bpb_loss_share=loss.json(), **seen), more)
+    reasons, alarms = list(verdict.reasons), _alarms(more[0], seen["latency_ms_p50"] / seen["dense_latency_ms_p50"])
+    if uncompared:
+        (alarms if uncompared.excused else reasons).append(uncompared.why)
     return {
         "verdict": verdict.verdict,
         "met": int(verdict.met),
-        "reasons": list(verdict.reasons),
-        "alarms": _alarms(more[0], seen["latency_ms_p50"] / seen["dense_latency_ms_p50"]),
+        "reasons": reasons,
+        "alarms": alarms,
         "contract": verdict.rows(),
         "bpb_loss_share": loss.json(),
         "bpb": {name: _bpb(s, boot, seed).json() for name, s in scored.items()},

@@ -33,7 +33,7 @@ def _cached(files: Path, md5: str, what: str) -> Path:
     path = files / md5[:2] / md5[2:]
     if not path.is_file():
         raise AssetMissing(
-            f"{what} is not in the DVC cache: expected {path}. Fetch it from the remote, from the commit that recorded "
-            f"it: git checkout COMMIT -- dvc.lock && dvc fetch, or: dvc pull --run-cache."
+            f"{what} is not in the DVC cache: expected {path}. Fetch it from the remote: dvc fetch --all-branches "
+            f"--all-tags (a deployed run is on branch runs/<id>); or copy the cache of the machine that made it."
         )
     return path

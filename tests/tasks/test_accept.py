@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from nightforge import models, tokenizer
+from nightforge import models, summary, tokenizer
 from nightforge.contract import Contract
 from nightforge.errors import AssetMissing, DataError
 from nightforge.records import Record, content_id
@@ -47,13 +47,17 @@ def scores(nats: Any) -> Scores:
 
 
 def judged(
-    compressed: Any, limits: dict[str, Any] | None = None, champion: Any = None, **seen: float
+    compressed: Any,
+    limits: dict[str, Any] | None = None,
+    champion: Any = None,
+    uncompared: accept.Uncompared | None = None,
+    **seen: float,
 ) -> dict[str, Any]:
     scored = {"dense": scores(NATS), "compressed": scores(compressed)}
     if champion is not None:
         scored["champion"] = scores(champion)
     contract = Contract.model_validate(LIMITS | (limits or {}))
-    return accept._judged(CFG, contract, Bootstrap(resamples=500, level=0.95), 17, scored, SEEN | seen)
+    return accept._judged(CFG, contract, Bootstrap(resamples=500, level=0.95), 17, scored, SEEN | seen, uncompared)
 
 
 def test_a_contract_of_one_percent_is_met_where_three_in_a_thousand_is_not() -> None:
@@ -83,6 +87,31 @@ def test_a_worse_model_than_the_champion_is_refused_though_it_keeps_the_contract
     assert found["champion"]["bpb_loss_share"]["value"] == pytest.approx(1.005 / 0.98 - 1)
     assert judged(NATS * 1.005, champion=NATS * 1.002)["verdict"] == "MET"  # within the margin
     assert judged(NATS * 1.005)["champion"] is None
+
+
+def test_a_champion_of_another_split_is_announced_and_not_looked_at(tmp_path: Path) -> None:
+    crowned = {"md5": "00.dir", "split_sha256": accept._sha256({"seed": 1})}
+    other = accept._champion(crowned, accept._sha256({"seed": 2}), tmp_path, 512)  # looked at, it would be missing
+    assert isinstance(other, accept.Uncompared)
+    found = judged(NATS * 1.005, uncompared=other)
+    assert (found["verdict"], found["champion"], found["reasons"]) == ("MET", None, [])
+    assert "not comparable: it was trained on another split" in found["alarms"][0]
+    row = found["contract"][-1]
+    assert (row["term"], row["measured"], row["bound"], row["met"]) == ("champion_loss_share", None, None, True)
+    assert "not comparable" in summary.markdown(found | {"chosen": "int4"})
+
+
+def test_a_champion_that_the_cache_has_lost_is_no_crash_and_not_met(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lost = accept._champion({"md5": "00.dir", "split_sha256": "5"}, "5", tmp_path, 512)
+    assert isinstance(lost, accept.Uncompared)
+    found = judged(NATS * 1.005, uncompared=lost)
+    assert (found["verdict"], found["contract"][-1]["met"]) == ("NOT MET", False)
+    assert found["reasons"][0].startswith("champion_loss_share was not measured")
+    assert "dvc fetch --all-branches" in found["reasons"][1]
+    assert "dvc repro --force --single-item accept" in found["reasons"][1]
 
 
 def test_an_implausible_gain_is_refused_with_an_alarm() -> None:
@@ -164,7 +193,14 @@ def test_a_whole_run_with_a_champion_from_the_cache(tmp_path: Path, monkeypatch:
     models.save(tmp_path / "compressed", model, words, {"family": "causal_lm"})
     (tmp_path / ".dvc").mkdir()
     files = {p.name: p.read_bytes() for p in (tmp_path / "dense").iterdir()}
-    crown = {"champion": {"md5": cached(tmp_path / ".dvc/cache", files), "accepted_at": "2026-01-01"}}
+    dealt = {"seed": 3}
+    crown = {
+        "champion": {
+            "md5": cached(tmp_path / ".dvc/cache", files),
+            "accepted_at": "2026-01-01",
+            "split_sha256": accept._sha256(dealt),
+        }
+    }
     speed = {"latency_ms_p50": 1.0, "latency_ms_p95": 2.0, "peak_memory_mb": 60.0}
     for name, content in {
         "champion.json": crown,
@@ -177,7 +213,7 @@ def test_a_whole_run_with_a_champion_from_the_cache(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     where = [Path(p) for p in ("dense", "compressed", "champion.json", "splits", "compress.json", "speed.json", "out")]
     limits = LIMITS | {"max_size_share": None}
-    found = accept.run(CFG, Contract.model_validate(limits), 17, *where)
+    found = accept.run(CFG, Contract.model_validate(limits), dealt, 17, *where)
     assert abs(found["bpb_loss_share"]["value"]) < 0.01
     # the champion is the dense model itself, so both comparisons are the same
     assert found["champion"]["bpb_loss_share"] == pytest.approx(found["bpb_loss_share"])
