@@ -25,6 +25,10 @@ WHY = {
 }
 """Clashes that pip does not see, or that show only at run time."""
 SETUP = "make setup (or rm -r .venv first, to have it all anew)"
+GC = (
+    "when it fills: dvc gc --workspace --all-branches --all-tags (commit dvc.lock first: it deletes every version that "
+    "no branch, no tag and not this workspace records, and the last accepted model may be one)"
+)
 CUDA_SETUP = 'make setup TORCH="torch==2.13.0 --index-url <PyTorch\'s CUDA wheel index>" (docs/gpu.md)'
 
 
@@ -157,7 +161,7 @@ def disk(folder: Path, source_bytes: int, parameters: int) -> Check:
     if free < needed:
         return Check("disk", "fail", found, "free some space, or move the cache: dvc cache dir --local <folder>")
     if free < 3 * needed:
-        return Check("disk", "warn", f"{found}; past runs are kept too", "dvc gc --workspace --all-tags, when it fills")
+        return Check("disk", "warn", f"{found}; past runs are kept too", GC)
     return Check("disk", "ok", found)
 
 
