@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from configparser import ConfigParser
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from flows import graph, guard
@@ -58,32 +58,55 @@ def worktree(home: Path, run: str) -> Iterator[Path]:
     folder = home / ".nightforge" / "worktrees"
     folder.mkdir(parents=True, exist_ok=True)
     reap(home)
-    with (folder / f"{run}.lock").open("w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _claimed(folder / f"{run}.lock") as lock:
         try:
             git("worktree", "add", "--quiet", "--detach", str(folder / run), commit, cwd=root)
             project = folder / run / home.resolve().relative_to(root.resolve())
+            for name in ("dvc.yaml", "params.yaml", ".dvc/config"):
+                if not (project / name).exists():
+                    raise ConfigError(
+                        f"{home / name} is not in commit {commit[:12]}, at which this run works: commit it."
+                    )
             _share_cache(home, project)
             guard.run(graph.checkout_command(), project, graph.environment(home), lambda _: None)
             yield project
         finally:
             _remove(folder / run, root)
-            Path(lock.name).unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _claimed(lock: Path) -> Iterator[Path]:
+    """A lock file of one's own, held from the moment at which others can see it."""
+    with ExitStack() as held:
+        with _alone(lock.parent):
+            file = held.enter_context(lock.open("w", encoding="utf-8"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield lock
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """The right to create and to reap lock files: one that is created and not yet held looks like a dead run's."""
+    with folder.with_suffix(".lock").open("a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def reap(home: Path) -> list[str]:
     """Remove the worktrees of runs that died; returns their ids."""
     folder, dead = home / ".nightforge" / "worktrees", []
     root = Path(git("rev-parse", "--show-toplevel", cwd=home))
-    for path in sorted(folder.glob("*.lock")):
-        with path.open("a", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            _remove(folder / path.stem, root)
-            path.unlink(missing_ok=True)
-            dead.append(path.stem)
+    with _alone(folder):
+        for path in sorted(folder.glob("*.lock")):
+            with path.open("a", encoding="utf-8") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                _remove(folder / path.stem, root)
+                path.unlink(missing_ok=True)
+                dead.append(path.stem)
     return dead
 
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import psutil
 import pytest
 import yaml
 
-from flows import workspace
+from flows import ledger, workspace
 from nightforge.errors import ConfigError
 from tasks import wiring
 
@@ -52,6 +53,39 @@ def test_worktree_of_a_dead_run_is_reaped(toy: Path) -> None:
     assert workspace.reap(toy) == ["dead"]
     assert list(folder.iterdir()) == []
     assert git(toy, "worktree", "list").count("\n") == 0
+
+
+def test_no_worktree_is_reaped_between_the_making_of_its_lock_and_the_holding(toy: Path) -> None:
+    folder = toy / ".nightforge/worktrees"
+    folder.mkdir(parents=True)
+    end = threading.Event()
+
+    def reap() -> None:
+        while not end.is_set():
+            workspace.reap(toy)
+
+    reapers = [threading.Thread(target=reap) for _ in range(2)]
+    for one in reapers:
+        one.start()
+    try:
+        until, gone = time.monotonic() + 3, 0
+        while time.monotonic() < until:
+            with workspace._claimed(folder / "x.lock") as lock:
+                gone += not lock.exists()
+                lock.unlink(missing_ok=True)
+    finally:
+        end.set()
+        for one in reapers:
+            one.join()
+    assert gone == 0
+
+
+def test_what_is_in_no_commit_is_named(toy: Path) -> None:
+    git(toy, "rm", "-q", "--cached", "params.yaml")
+    git(toy, "commit", "-q", "--no-verify", "-m", "without")
+    with pytest.raises(ConfigError, match=r"params\.yaml is not in commit"), workspace.worktree(toy, "x"):
+        pass
+    assert list((toy / ".nightforge/worktrees").iterdir()) == []
 
 
 def test_without_a_commit_there_is_no_worktree(tmp_path: Path) -> None:
@@ -143,6 +177,26 @@ def test_one_stage_and_a_failing_one(checkout: Path, api: str) -> None:
     failed: Any = stage(stage="trane", project=str(checkout), return_state=True)
     assert failed.is_failed()
     assert "no stage 'trane'" in str(failed.message)
+    mistyped: Any = stage(stage="train", project=str(checkout / "exmaples"), return_state=True)
+    assert mistyped.is_failed() and "no project folder" in str(mistyped.message)
+
+
+@pytest.mark.slow
+def test_only_a_whole_night_under_its_own_contract_crowns(checkout: Path, api: str) -> None:
+    """A stage run that stops before the last gate enters no model, nor does a contract that the form has changed."""
+    from flows.nightly import nightly, stage
+
+    before = ledger.last_accepted(checkout)
+    for name in ("accept", "report"):
+        done: Any = stage(stage=name, project=str(checkout), seed=11, return_state=True)
+        assert done.is_completed() and str(done.message).startswith("DONE"), done
+    eased: Any = nightly(project=str(checkout), seed=11, max_quality_loss=0.9, return_state=True)
+    assert eased.is_completed() and str(eased.message).startswith("MET"), eased
+    assert ledger.last_accepted(checkout) == before
+    whole: Any = nightly(project=str(checkout), seed=11, return_state=True)
+    assert whole.is_completed(), whole
+    after = ledger.last_accepted(checkout)
+    assert after and after != before
 
 
 @pytest.mark.slow
