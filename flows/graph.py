@@ -81,13 +81,19 @@ def read(project: Path) -> Graph:
         ConfigError: dvc.yaml is no graph, or the folder no DVC project.
     """
     os.environ.update(QUIET)
-    from dvc.exceptions import DvcException
+    from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
+    from dvc.scm import SCMError
 
     with chdir(project):
         try:
             with Repo() as repo:
                 return _graph(repo)
+        except (NotDvcRepoError, SCMError) as e:
+            way_out = (
+                "Once, in that folder: git init && dvc init; in a folder of a larger repository: dvc init --subdir"
+            )
+            raise ConfigError(f"{project} is not under git and DVC: {e}. {way_out}.") from e
         except DvcException as e:
             raise ConfigError(f"{project}: {e}") from e
 
