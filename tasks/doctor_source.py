@@ -9,12 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from nightforge.errors import NightforgeError
-from nightforge.methods import explain
 from nightforge.records import Record
-from tasks import packages, sources, wiring
+from tasks import packages, snapshot, sources, wiring
 from tasks.doctor_check import Check
 from tasks.snapshot import MANIFEST
 from tasks.sources import IngestConfig, Place, Source
@@ -30,9 +27,7 @@ UNKNOWN_BYTES = 100_000_000
 def config(project: Path) -> IngestConfig | str:
     """The section `ingest` of params.yaml, or what is wrong with it."""
     try:
-        return IngestConfig.model_validate(wiring.read_yaml(project / "params.yaml").get("ingest", {}))
-    except ValidationError as e:
-        return explain(e)
+        return snapshot.config(project)
     except NightforgeError as e:
         return str(e)
 
@@ -41,7 +36,7 @@ def readable(project: Path) -> Iterator[Check]:
     """One check for each source and asset of params.yaml."""
     cfg = config(project)
     if isinstance(cfg, str):
-        yield Check("sources", "fail", f"params.yaml: ingest: {cfg}", "mend params.yaml")
+        yield Check("sources", "fail", cfg, "mend params.yaml")
         return
     path = project / MANIFEST
     recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

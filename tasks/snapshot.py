@@ -17,6 +17,18 @@ from tasks.wiring import home_folder, read_yaml
 MANIFEST = Path("data/source.json")
 
 
+def config(project: Path) -> IngestConfig:
+    """The section `ingest` of a project's params.yaml.
+
+    Raises:
+        ConfigError: it is missing or wrong.
+    """
+    try:
+        return IngestConfig.model_validate(read_yaml(project / "params.yaml").get("ingest", {}))
+    except ValidationError as e:
+        raise ConfigError(f"params.yaml: ingest: {explain(e)}") from None
+
+
 def manifest(cfg: IngestConfig, home: Path) -> dict[str, Any]:
     """What lies at every source and asset now.
 
@@ -34,15 +46,11 @@ def write(project: Path) -> bool:
     """Record the sources that a project's params.yaml names; returns whether the record changed.
 
     Raises:
-        ConfigError: the section `ingest` of params.yaml is missing or wrong.
-        DataError, Transient: as `manifest`.
+        ConfigError, DataError, Transient: as `config` and `manifest`.
     """
-    values = read_yaml(project / "params.yaml")
-    try:
-        cfg = IngestConfig.model_validate(values.get("ingest", {}))
-    except ValidationError as e:
-        raise ConfigError(f"params.yaml: ingest: {explain(e)}") from None
-    text = json.dumps(manifest(cfg, home_folder(project)), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    text = (
+        json.dumps(manifest(config(project), home_folder(project)), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    )
     path = project / MANIFEST
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return False
