@@ -19,9 +19,9 @@ def main(project: Path) -> int:
 
 
 def with_moved_inputs(of: graph.Graph, project: Path) -> graph.Graph:
-    """The graph as it would be after a run had refreshed the manifests of source and starting model."""
+    """The graph as it would be after a run had refreshed the manifests of source, starting model and champion."""
     changes = dict(of.changes)
-    for name, moved in (("source", _source_moved), ("base", _base_moved)):
+    for name, moved in (("source", _source_moved), ("base", _base_moved), ("champion", _champion_moved)):
         readers = [(s.name, s.paths[name]) for s in wiring.stages(project).values() if name in s.paths]
         if readers and moved(project, readers[0][1]):
             for stage, path in readers:
@@ -30,14 +30,17 @@ def with_moved_inputs(of: graph.Graph, project: Path) -> graph.Graph:
 
 
 def _source_moved(project: Path, recorded: Path) -> bool:
-    from tasks import snapshot, sources
+    from tasks import snapshot
 
-    cfg = sources.IngestConfig.model_validate(wiring.read_yaml(project / "params.yaml").get("ingest", {}))
-    return _recorded(project / recorded) != snapshot.manifest(cfg, project)
+    return _recorded(project / recorded) != snapshot.manifest(snapshot.config(project), project)
 
 
 def _base_moved(project: Path, recorded: Path) -> bool:
     return _recorded(project / recorded) != inputs.starting_model(project, project)
+
+
+def _champion_moved(project: Path, _: Path) -> bool:
+    return ledger.outdated(project, project)
 
 
 def _recorded(path: Path) -> object:

@@ -16,6 +16,8 @@ from tasks.hashing import sha256_file
 def refresh(project: Path, home: Path) -> list[str]:
     """Refresh the manifests of the source and of the starting model; returns what was written, to be said.
 
+    And the champion, where the recorded verdict was reached against an older one.
+
     Relative addresses resolve against `home`, the project folder of the user's own checkout.
 
     Raises:
@@ -31,6 +33,8 @@ def refresh(project: Path, home: Path) -> list[str]:
             written.append(f"{reads['source']}: the source has moved on")
     if "base" in reads and ledger.write_if_changed(project / reads["base"], starting_model(project, home)):
         written.append(f"{reads['base']}: another starting model")
+    if ledger.outdated(project, home) and ledger.refresh_champion(project, home):
+        written.append(f"{reads['champion']}: the recorded verdict was reached against an older champion")
     return written
 
 

@@ -14,11 +14,11 @@ from prefect.states import Failed
 
 from flows import form, graph, inputs, ledger, verdict, workspace
 from flows.form import LearningRate, MaxQualityLoss, MaxSizeShare, MaxSteps, Seed, Source
-from flows.walk import Walk
-from nightforge.errors import NightforgeError
+from flows.walk import ONE_AT_A_TIME, Walk
+from nightforge.errors import ConfigError, NightforgeError
 
 
-@flow(name="nightly")
+@flow(name="nightly", task_runner=ONE_AT_A_TIME)
 def nightly(
     project: str = ".",
     source: Source = None,
@@ -51,7 +51,7 @@ def nightly(
     return _in_worktree(project, overrides, target=None)
 
 
-@flow(name="stage")
+@flow(name="stage", task_runner=ONE_AT_A_TIME)
 def stage(
     stage: str,
     project: str = ".",
@@ -75,20 +75,23 @@ def _in_worktree(project: str, overrides: dict[str, Any], target: str | None) ->
     home = Path(project).resolve()
     run = str(runtime.flow_run.id or uuid4())[:8]
     log = get_run_logger()
-    if edited := workspace.git("status", "--porcelain", "--untracked-files=no", cwd=home):
-        log.warning("uncommitted edits in %s are not part of this run:\n%s", home, edited)
     try:
+        if not (home / "dvc.yaml").is_file():
+            raise ConfigError(f"project {project!r}: no project folder, there is no {home / 'dvc.yaml'}.")
         with workspace.worktree(home, run) as here:
             log.info("run %s works in %s, at commit %s", run, here, workspace.commit_of(here)[:12])
-            for path, value in form.apply(here, overrides).items():
+            if edited := workspace.git("status", "--porcelain", "--untracked-files=no", cwd=home):
+                log.warning("uncommitted edits in %s are not part of this run:\n%s", home, edited)
+            changed = form.apply(here, overrides)
+            for path, value in changed.items():
                 log.info("params.yaml: %s = %s", path, value)
-            return _walk(here, home, run, target)
+            return _walk(here, home, run, target, crowns=not any(path.startswith("contract.") for path in changed))
     except NightforgeError as e:
         return Failed(message=f"{type(e).__name__}: {e}")
 
 
-def _walk(here: Path, home: Path, run: str, target: str | None) -> State[Any]:
-    """Walk the graph in the worktree, keep the pages, publish the branch, and enter an accepted model."""
+def _walk(here: Path, home: Path, run: str, target: str | None, crowns: bool) -> State[Any]:
+    """Walk the graph in the worktree, keep the pages, publish the branch, and enter a model accepted if it `crowns`."""
     log = get_run_logger()
     for line in inputs.refresh(here, home):
         log.info(line)
@@ -100,8 +103,10 @@ def _walk(here: Path, home: Path, run: str, target: str | None) -> State[Any]:
     commit = workspace.publish(here, home, run, f"run {run}: {ended.word}")
     log.info("published branch runs/%s at %s; pages in %s", run, commit[:12], kept)
     ledger.remember_durations(home, {n: o.seconds for n, o in walk.outcomes.items() if o.how == "ran"})
-    if ended.word == "MET":
-        ledger.enter(here, home, run, commit)
+    if ended.word == "MET" and not crowns:
+        log.warning("not entered as the last accepted model: the contract was another one, by the form")
+    elif ended.word == "MET" and (refused := ledger.enter(here, home, run, commit)):
+        log.warning("%s", refused)
     page = kept / ended.report.name if ended.report else None
     verdict.publish(walk, ended, run, page)
     return ended.state

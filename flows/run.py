@@ -35,14 +35,19 @@ def _run(project: Path, url: str) -> int:
     from prefect.client.schemas.objects import State
 
     from flows import graph, inputs, ledger, verdict, workspace
-    from flows.walk import Walk
+    from flows.walk import ONE_AT_A_TIME, Walk
 
     for line in inputs.refresh(project, project):
         print(line)
     walk = Walk(project, project, graph.read(project), echo=True)
     reached: list[verdict.Verdict] = []
 
-    @flow(name="nightly-here", flow_run_name=f"here {datetime.now():%Y-%m-%d %H:%M}", validate_parameters=False)
+    @flow(
+        name="nightly-here",
+        flow_run_name=f"here {datetime.now():%Y-%m-%d %H:%M}",
+        validate_parameters=False,
+        task_runner=ONE_AT_A_TIME,
+    )
     def here(project: str) -> State[Any]:
         walk.go()
         reached.append(verdict.of(walk))
@@ -56,11 +61,14 @@ def _run(project: Path, url: str) -> int:
         raise NightforgeError(f"the flow itself ended as {state.name}: {state.message}")
     ended = reached[0]
     ledger.remember_durations(project, {n: o.seconds for n, o in walk.outcomes.items() if o.how == "ran"})
+    refused = None
     if ended.word == "MET":
-        ledger.enter(project, project, "workspace", workspace.commit_of(project))
+        refused = ledger.enter(project, project, "workspace", workspace.commit_of(project))
     if walk.not_run and ended.exit_code:
         print("not run: " + ", ".join(walk.not_run))
     print(f"\n{ended.line}")
+    if refused:
+        print(refused)
     if ended.report:
         print(f"Report: {ended.report}")
     return ended.exit_code

@@ -24,7 +24,7 @@ class Verdict:
     """The end of a walk."""
 
     word: str
-    """MET, NOT MET, DONE (the project has no contract), FAILED or INTERRUPTED."""
+    """MET, NOT MET, DONE (no gate over the verdict was part of this), FAILED or INTERRUPTED."""
     line: str
     exit_code: int
     report: Path | None
@@ -41,7 +41,10 @@ class Verdict:
 
 
 def of(walk: Walk) -> Verdict:
-    """Judge a walk: MET is 0, NOT MET is 3, else the code of the first stage that failed, or 130."""
+    """Judge a walk: MET is 0, NOT MET is 3, else the code of the first stage that failed, or 130.
+
+    MET takes an open gate over the metrics of `accept`: a walk to `accept` or `report` alone crowns nothing.
+    """
     accept, report = _accept(walk), _output(walk, "report")
     (walk.project / FAILED_PAGE).unlink(missing_ok=True)
     first = next(iter(walk.failed.items()), None)
@@ -54,9 +57,16 @@ def of(walk: Walk) -> Verdict:
         name, outcome = first
         line = f"FAILED: {name}: {outcome.kind}: {outcome.message}"
         return Verdict("FAILED", line, outcome.exit_code, _failed_page(walk) if not accept else report, accept)
-    if accept:
+    if _last_gates(walk.project) & set(walk.outcomes):
         return Verdict("MET", f"MET: {summary.headline(accept)}", 0, report, accept)
     return Verdict("DONE", f"DONE: {len(walk.outcomes)} stages up to date.", 0, report, accept)
+
+
+def _last_gates(project: Path) -> set[str]:
+    """The gates that read the metrics of `accept`."""
+    stages = wiring.stages(project)
+    judged = {path for name, stage in stages.items() if name == "accept" for path in stage.metrics}
+    return {n for n, s in stages.items() if judged & {*s.deps} and any(p.parent == Path(wiring.GATES) for p in s.outs)}
 
 
 def _accept(walk: Walk) -> dict[str, Any]:

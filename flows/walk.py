@@ -20,13 +20,16 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import graph, guard, inputs
 from nightforge.errors import Transient
 from tasks.progress import PREFIX
 
-WORKERS = 2
-"""Stages run at once at most; in the text pipeline few are independent, and a clock must not be disturbed."""
+ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
+"""No two stages at once. A stage beside one that holds a clock (train, evaluate, compress) would be measured too,
+and in the text pipeline hardly two are independent. Tasks are submitted in the order of the graph, so one that waits
+for what it reads from never keeps that from running."""
 
 RETRY_DELAY_S = 5
 PROGRESS_EVERY_S = 3.0

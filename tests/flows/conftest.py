@@ -36,7 +36,10 @@ stages:
     params: [contract]
     metrics: [metrics/accept.json]
   report: {cmd: python toy_stage.py report, deps: [metrics/accept.json], outs: [reports/index.html]}
-  verdict: {cmd: python toy_stage.py verdict, deps: [metrics/accept.json, reports/index.html], outs: [reports/verdict]}
+  verdict:
+    cmd: python toy_stage.py verdict
+    deps: [metrics/accept.json, reports/index.html]
+    outs: [reports/gates/compressed.json]
   side:
     cmd: python toy_stage.py side
     deps: [toy_stage.py]

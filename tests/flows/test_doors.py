@@ -42,9 +42,21 @@ def test_part_of_the_graph(toy: Path) -> None:
         graph.read(toy).only("trane")
 
 
-def test_no_project_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError):
+def test_no_project_is_refused(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"not under git and DVC: .*git init && dvc init"):
         graph.read(tmp_path)
+    shutil.rmtree(toy / ".git")
+    with pytest.raises(ConfigError, match=r"not under git and DVC: .*git init && dvc init"):
+        graph.read(toy)
+
+
+def test_bad_params_are_said_and_not_thrown(toy: Path) -> None:
+    text = (toy / "dvc.yaml").read_text()
+    (toy / "dvc.yaml").write_text(text.replace("deps: [toy_stage.py]", "deps: [toy_stage.py, data/source.json]", 1))
+    with (toy / "params.yaml").open("a") as params:
+        params.write("ingest: {sources: [], assets: []}\n")
+    with pytest.raises(ConfigError, match=r"params\.yaml: ingest: .*sources"):
+        dry.main(toy)
 
 
 @pytest.mark.slow

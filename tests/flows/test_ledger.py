@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import compare, form, graph, inputs, ledger
+from flows import compare, dry, form, graph, inputs, ledger
 from nightforge.errors import ConfigError
 
 Edit = Callable[[Path, str, str], None]
@@ -25,8 +25,9 @@ def champion(project: Path) -> dict[str, str] | None:
 def test_an_accepted_model_is_entered_once_and_crowned_when_accept_reruns(toy: Path, edit: Edit) -> None:
     assert ledger.last_accepted(toy) is None
     repro(toy)
-    assert ledger.enter(toy, toy, run="r1", commit="c1")
-    assert not ledger.enter(toy, toy, run="r2", commit="c2")
+    assert ledger.enter(toy, toy, run="r1", commit="c1") is None
+    assert ledger.enter(toy, toy, run="r2", commit="c2") is None
+    assert (toy / ledger.ACCEPTED).read_text().count("\n") == 1
     entry = ledger.last_accepted(toy)
     assert entry and (entry["run"], entry["commit"], entry["bpb"]) == ("r1", "c1", {"compressed": {"value": 1.6}})
     assert entry["md5"].endswith(".dir") and entry["md5"] == ledger.locked_md5(toy, Path("models/compressed"))
@@ -39,8 +40,46 @@ def test_an_accepted_model_is_entered_once_and_crowned_when_accept_reruns(toy: P
     assert champion(toy) == entry
     assert inputs.before("accept", toy, toy) is None  # it says so already
     repro(toy)
-    assert json.loads((toy / "metrics/accept.json").read_text())["champion_seen"] == entry["md5"]
+    assert json.loads((toy / "metrics/accept.json").read_text())["champion_recorded"] == entry
     assert graph.read(toy).stale == {}
+    assert (entry["split_sha256"], ledger.outdated(toy, toy)) == ("5" * 64, False)
+
+
+def test_no_model_is_entered_that_was_not_compared_with_the_last_one(
+    toy: Path, edit: Edit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repro(toy)
+    ledger.enter(toy, toy, run="r1", commit="c1")
+    edit(toy, "lr: 0.1", "lr: 0.2")
+    repro(toy)  # plain DVC: the verdict is against no champion
+    said = ledger.enter(toy, toy, run="r2", commit="c2")
+    assert said and "the model that run r1 has entered" in said and "but against none" in said
+    last = ledger.last_accepted(toy)
+    assert last and last["run"] == "r1"
+
+    dry.main(toy)
+    assert "models/champion.json is to be refreshed" in capsys.readouterr().out
+    assert champion(toy) is None
+    assert inputs.refresh(toy, toy) == [
+        "models/champion.json: the recorded verdict was reached against an older champion"
+    ]
+    assert set(graph.read(toy).stale) == {"accept", "report", "verdict"}
+    repro(toy)
+    assert ledger.enter(toy, toy, run="r3", commit="c3") is None
+    last = ledger.last_accepted(toy)
+    assert last and last["run"] == "r3"
+    assert inputs.refresh(toy, toy) == []  # its own champion is the one before it
+    assert graph.read(toy).stale == {}
+
+
+def test_a_new_clone_keeps_the_champion_of_its_commit(toy: Path) -> None:
+    crowned = {"champion": {"md5": "1.dir"}}
+    (toy / "models/champion.json").write_text(json.dumps(crowned))
+    repro(toy)
+    assert not ledger.refresh_champion(toy, toy)
+    assert champion(toy) == crowned["champion"]
+    assert inputs.refresh(toy, toy) == []
+    assert ledger.enter(toy, toy, run="r1", commit="c1") is None
 
 
 def test_unchanged_json_is_not_written_anew(tmp_path: Path) -> None:
