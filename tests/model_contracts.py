@@ -1,0 +1,166 @@
+"""What the methods at both ends of the pipeline must keep: formats, families, metrics, passes and exporters.
+
+As in tests/contracts.py, each `check_*` takes a module and raises AssertionError with what was expected and what came.
+"""
+
+import copy
+import io
+import math
+import tempfile
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from nightforge.errors import ConfigError, DataError
+from nightforge.records import Record, Reject, content_id
+from tests.contracts import twice
+
+TEXTS = ["naïve café — 漢字, עברית and 👩‍🚀", "a tall tree", "a meal eaten at noon"]
+BROKEN_LINE = b"\xff\xfe\x00 {broken \x80\n"
+
+
+def healthy_file(name: str) -> bytes:
+    """A file of the format with each of TEXTS in it."""
+    if name == "parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        sink = io.BytesIO()
+        pq.write_table(pa.table({"text": TEXTS, "label": ["a"] * 3}), sink)
+        return sink.getvalue()
+    written = {
+        "csv": "text,label\n" + "".join(f'"{t}",a\n' for t in TEXTS),
+        "jsonl": "".join(f'{{"text": "{t}", "label": "a"}}\n' for t in TEXTS),
+        "text": "".join(f"{t}\n" for t in TEXTS),
+        "wordnet": "".join(f"{i:08d} 20 n 01 w 0 000 | {t}\n" for i, t in enumerate(TEXTS)),
+    }
+    assert name in written, f"ingest/{name}: add a healthy file of this format to tests/model_contracts.py"
+    return written[name].encode()
+
+
+def check_reader(module: ModuleType, healthy: bytes, by_line: bool) -> None:
+    """read(handle, cfg): the same twice, nothing from nothing; what is broken costs its line, or a DataError."""
+
+    def read(content: bytes) -> list[Record | Reject]:
+        handle = io.BytesIO(content)
+        items = list(module.read(handle, module.SAMPLE))
+        assert all(isinstance(item, Record | Reject) for item in items), f"expected Records and Rejects, got {items!r}"
+        assert handle.getvalue() == content and not handle.closed, "the handle was written to or closed"
+        return items
+
+    assert read(b"") == [], "nothing in, nothing out"
+    found = [item for item in twice(lambda: read(healthy)) if isinstance(item, Record)]
+    assert [r.text for r in found] == TEXTS, f"expected {TEXTS}, got {[r.text for r in found]}"
+    assert [r.id for r in found] == [content_id(r.text, r.label) for r in found], "an id is made from the content"
+    broken = [healthy[:end] for end in range(1, len(healthy), 5)] + [BROKEN_LINE, b"\x00" * 40]
+    for content in broken:
+        try:
+            read(content)
+        except (DataError, ConfigError):
+            continue  # documented: not this format at all, or a mapped column is nowhere
+    if by_line:
+        lines = healthy.splitlines(keepends=True)
+        items = read(b"".join([*lines[:-1], BROKEN_LINE, lines[-1]]))
+        assert [type(i) for i in items] == [Record, Record, Reject, Record], f"one line was broken, got {items!r}"
+
+
+def check_family(module: ModuleType, words: Any) -> None:
+    """build, loss and sample: determined by the seed, the loss finite, differentiable and blind to padding."""
+    import torch
+
+    from nightforge.scoring import IGNORE
+
+    cfg = module.SAMPLE
+    assert cfg.vocab > 0 and cfg.context > 0, "a family's Config has vocab and context"
+
+    def built(seed: int) -> Any:
+        torch.manual_seed(seed)
+        return module.build(cfg, words)
+
+    model, again, other = (built(seed) for seed in (5, 5, 6))
+    weights = [dict(m.named_parameters()) for m in (model, again, other)]
+    assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0]), "one seed gave two models"
+    assert any(not torch.equal(weights[0][k], weights[2][k]) for k in weights[0]), "two seeds gave one model"
+    rows = [[4, 10, 11, 12, 1], [3, 20, 1]]
+    padded = torch.tensor([row + [IGNORE] * (5 - len(row)) for row in rows])
+    nats, tokens = module.loss(model, padded)
+    assert tokens == 6, f"six tokens are predicted, got {tokens}"
+    assert torch.isfinite(nats), f"the loss is {nats}"
+    alone = sum(module.loss(model, torch.tensor([row]))[0] for row in rows)
+    assert torch.allclose(nats, alone, rtol=1e-4), "padding changed the loss"
+    nats.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters()), "a weight has no gradient"
+    assert any(p.grad.abs().sum() > 0 for p in model.parameters()), "every gradient is zero"
+    drawn = twice(lambda: module.sample(model.eval(), [[4], [3]], 6, 1.0, 0.9, 7))
+    assert len(drawn) == 2 and all(len(row) <= 6 for row in drawn), f"expected two rows of 6 at most, got {drawn}"
+    assert all(0 <= token < cfg.vocab for row in drawn for token in row)
+
+
+def check_metric(module: ModuleType, subject: Any) -> None:
+    """measure(subject, cfg): the same twice, finite numbers, a value a record; one record is scored or a DataError."""
+
+    def measure(given: Any) -> Any:
+        scores = module.measure(given, module.SAMPLE)
+        columns = {name: column.tolist() for name, column in scores.columns.items()}
+        return scores.metrics, columns, scores.samples
+
+    before = copy.deepcopy((subject.records, subject.nats.tolist()))
+    metrics, columns, _ = twice(lambda: measure(subject))
+    assert (subject.records, subject.nats.tolist()) == before, "the subject was changed"
+    bad = [path for path, value in _numbers({"metrics": metrics, "columns": columns}) if not math.isfinite(value)]
+    assert not bad, f"not finite: {bad}"
+    assert metrics, "a metric measures something"
+    assert all(len(column) == len(subject.records) for column in columns.values()), "a column has a value a record"
+    one = {name: getattr(subject, name)[:1] for name in ("records", "nats", "tokens", "bytes", "groups")}
+    try:
+        found = measure(subject._replace(**one))
+    except DataError:
+        return
+    assert all(math.isfinite(value) for _, value in _numbers(found[0])), f"not finite for one record: {found[0]}"
+
+
+def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner, path)
+    elif isinstance(value, int | float):
+        yield path, value
+
+
+def check_pass(module: ModuleType) -> None:
+    """COMPATIBLE, apply and least_mb: a plan that is the same twice, a bound above zero and below the dense size."""
+    from nightforge.compress.weight_only import Context
+
+    for key in ("family", "loader", "runtime"):
+        assert module.COMPATIBLE.get(key), f"COMPATIBLE must name each {key} that the pass works on"
+    shapes = {"model.embed_tokens.weight": (300, 64), "model.layers.0.mlp.up_proj.weight": (128, 64)}
+    family, loader = min(module.COMPATIBLE["family"]), min(module.COMPATIBLE["loader"])
+    context = Context(family, loader, True, shapes)
+    precision, options = twice(lambda: module.apply(context, module.SAMPLE))
+    assert isinstance(precision, str) and all(isinstance(v, str) for v in options.values()), "a plan is words"
+    dense_mb = sum(map(prod, shapes.values())) * 4 / 1e6
+    least = module.least_mb(context, module.SAMPLE)
+    assert 0 < least < dense_mb, f"the least size must lie between 0 and {dense_mb} MB, got {least}"
+    with pytest.raises(ConfigError):
+        module.apply(Context("no such family", loader, True, shapes), module.SAMPLE)
+
+
+def check_exporter(module: ModuleType) -> None:
+    """RUNTIME, arguments and write: the same command twice, and no folder out of a builder that wrote nothing."""
+    assert module.RUNTIME, "an exporter names the runtime that loads what it writes"
+    with tempfile.TemporaryDirectory() as name:
+        dense, built, cache, out = (Path(name) / part for part in ("dense", "built", "cache", "out"))
+        line = twice(lambda: module.arguments(dense, built, cache, "int4", {"b": "1", "a": "2"}, module.SAMPLE))
+        assert line == module.arguments(dense, built, cache, "int4", {"a": "2", "b": "1"}, module.SAMPLE)
+        assert all(isinstance(word, str) for word in line), "a command line is words"
+        built.mkdir()
+        with pytest.raises(DataError):
+            module.write(built, dense, out)
+        assert not out.exists(), "half an export was kept"
