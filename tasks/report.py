@@ -18,6 +18,7 @@ from tasks.wiring import Wiring, bound_name
 
 DATA = ("ingest", "clean", "split", "balance", "augment")
 REJECTS = "_rejects"
+UNTITLED = "A run that failed"
 KEY_PACKAGES = ("torch", "transformers", "onnxruntime", "onnxruntime-genai", "dvc", "prefect", "great-expectations")
 
 
@@ -51,7 +52,7 @@ def run(cfg: ReportConfig, contract: Contract, wired: Wiring, source: Path, eval
         dropped=dropped([p for p in wired.deps if p.name.endswith(REJECTS)], cfg.rejects_per_rule),
         gates=[_read(path) for path in wired.gates],
         curves={p.name: _columns(p) for p in curves},
-        samples=_read(evaluation / "samples.json")[: cfg.samples],
+        samples=report.in_turns(_read(evaluation / "samples.json"), cfg.samples),
         sources=_sources(_read(source)),
         hashes=_hashes(metrics["accept"], wired.gates, source),
         versions=_versions(wired.deps),
@@ -82,7 +83,8 @@ def render_failed(project: Path, outcomes: Mapping[str, str], failed: Mapping[st
     """
     reports = project / wiring.stage("report", project).outs[0].parent
     closed = [p for name in failed if (p := reports / "closed" / f"{name.partition('@')[2]}.json").is_file()]
-    title = wiring.read_yaml(project / "params.yaml")["report"]["title"]
+    section = wiring.read_yaml(project / "params.yaml").get("report")  # may itself be why the run failed
+    title = str(section["title"]) if isinstance(section, dict) and "title" in section else UNTITLED
     out = reports / "failed.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     said = [(name, failure.kind, failure.message) for name, failure in failed.items()]

@@ -5,6 +5,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from nightforge.records import Record, Reject, content_id
 from tasks import report
 from tasks.shards import RejectShards
@@ -54,6 +56,15 @@ def test_the_page_of_a_failed_run_names_the_stage_the_message_and_the_closed_gat
     for told in ("FAILED", "gate@clean: GateClosed", "1 of 10 &lt;b&gt;failed", "no address", "00ff"):
         assert told in text
     assert "gate@splits" not in text
+
+
+@pytest.mark.parametrize("section", ["", "report: []\n", "report: {samples: 3}\n"])
+def test_a_broken_section_of_the_report_does_not_hide_why_the_run_failed(tmp_path: Path, section: str) -> None:
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    values = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(values[: values.index("\nreport:") + 1] + section)
+    page = report.render_failed(tmp_path, {"train": "failed"}, {"train": Failure("DataError", "no rows")})
+    assert "train: DataError" in page.read_text()
 
 
 def test_versions_come_from_the_lock_file_with_the_important_ones_first(tmp_path: Path) -> None:
