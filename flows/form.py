@@ -3,11 +3,12 @@
 An empty field overrides nothing. What a field means to the stages, and every other value, is in params.yaml.
 """
 
+import json
 from pathlib import Path, PurePath
 from typing import Annotated, Any
 
+import yaml
 from pydantic import Field
-from ruamel.yaml import YAML
 
 from nightforge.errors import ConfigError
 from tasks.sources import OPENERS, refuse_secret
@@ -31,41 +32,49 @@ WHERE = {
 
 
 def apply(project: Path, overrides: dict[str, Any]) -> dict[str, Any]:
-    """Write the overrides that are not None into params.yaml, comments kept; returns what changed, by dotted path.
+    """Write the overrides that are not None into params.yaml; returns what changed, by dotted path.
+
+    Only the values themselves are exchanged in the file's text: the rest of it stays to the byte.
 
     Raises:
         ConfigError: params.yaml has no such key, or a new source cannot be read as the old one was.
     """
     path = project / "params.yaml"
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    values = yaml.load(path.read_text(encoding="utf-8"))
-    changed = {}
+    text, changed = path.read_text(encoding="utf-8"), {}
     for field, value in overrides.items():
         if value is None:
             continue
         if field == "source":
             refuse_secret(value)
-        *steps, last = (int(step) if step.isdigit() else step for step in WHERE[field].split("."))
-        try:
-            section = values
-            for step in steps:
-                section = section[step]
-            before = section[last]
-        except (KeyError, IndexError, TypeError):
+        node = _node(text, WHERE[field])
+        if node is None:
             raise ConfigError(
                 f"params.yaml has no {WHERE[field]}, which the form's {field} = {value!r} would override."
-            ) from None
+            )
+        before = yaml.safe_load(text[node.start_mark.index : node.end_mark.index])
         if field == "source":
             _same_kind(before, value)
         if before != value:
-            section[last] = value
+            # quoted, a text is safe in `{}` too; JSON's 1e-05 would be a text to YAML 1.1
+            new = json.dumps(value) if isinstance(value, str) else yaml.safe_dump(value).splitlines()[0]
+            text = text[: node.start_mark.index] + new + text[node.end_mark.index :]
             changed[WHERE[field]] = value
     if changed:
-        with path.open("w", encoding="utf-8") as file:
-            yaml.dump(values, file)
+        path.write_text(text, encoding="utf-8")
     return changed
+
+
+def _node(text: str, dotted: str) -> yaml.ScalarNode | None:
+    """Where a value stands in a YAML text, or None if there is no such key."""
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    for step in dotted.split("."):
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for key, value in node.value if key.value == step), None)
+        elif isinstance(node, yaml.SequenceNode) and step.isdigit() and int(step) < len(node.value):
+            node = node.value[int(step)]
+        else:
+            return None
+    return node if isinstance(node, yaml.ScalarNode) else None
 
 
 def _same_kind(before: str, after: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from flows import compare, dry, form, graph, inputs, ledger
 from nightforge.errors import ConfigError
@@ -111,6 +112,8 @@ def test_form_writes_only_what_is_given_and_keeps_comments(toy: Path) -> None:
     assert form.apply(toy, nothing | {"seed": 5, "max_size_share": 0.5}) == {"seed": 5, "contract.max_size_share": 0.5}
     after = (toy / "params.yaml").read_text()
     assert after == before.replace("seed: 1 ", "seed: 5 ").replace("0.25", "0.5")
+    assert form.apply(toy, {"max_size_share": 1e-05}) == {"contract.max_size_share": 1e-05}
+    assert yaml.safe_load((toy / "params.yaml").read_text())["contract"]["max_size_share"] == 1e-05
     with pytest.raises(ConfigError, match=r"no ingest\.sources\.0\.address, which the form's source = 'x'"):
         form.apply(toy, nothing | {"source": "x"})
 
