@@ -2,7 +2,7 @@
 #   make run [PROJECT=folder]     raw data → accepted small model, or the reason why not
 #   make test · lint · ui · bench · setup · lock
 # A GPU machine chooses its build of torch by one variable, at set-up (docs/gpu.md):
-#   make setup TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cu130"
+#   make setup TORCH="torch==2.13.0 --index-url URL"
 SHELL := /bin/bash
 PYTHON ?= python3
 PROJECT ?= .

@@ -91,7 +91,7 @@ def driver(project: Path) -> Iterator[None]:
             held = json.loads(file.read() or "{}")
             raise Busy(
                 f"another driver (pid {held.get('pid', '?')}, since {held.get('since', '?')}) works in {project}. "
-                f"Wait for it or stop it; a deployed run has a worktree of its own and never waits."
+                f"Wait for it or stop it; a deployed run has a worktree of its own and does not wait for this one."
             ) from None
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "since": datetime.now().isoformat(timespec="seconds")}))

@@ -74,7 +74,7 @@ def await_answer(url: str) -> None:
                 return
         except (URLError, OSError):
             time.sleep(0.1)
-    raise AssetMissing(f"no Prefect server answers at {url} within {BOOT_S:g} s; see {FOLDER / 'server.log'}")
+    raise AssetMissing(f"no Prefect server answers at {url} within {BOOT_S:g} s; see {home() / 'server.log'}")
 
 
 def for_a_run() -> str:

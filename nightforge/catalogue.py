@@ -13,7 +13,7 @@ def stages() -> list[str]:
 
 
 def describe(stage: str | None = None) -> str:
-    """Each method with its first line, and each of its values with type, sample and meaning.
+    """Each method with its first line, and each of its values with an example and what it means.
 
     Raises:
         ConfigError: there is no such stage.

@@ -29,7 +29,7 @@ GC = (
     "when it fills: dvc gc --workspace --all-branches --all-tags (commit dvc.lock first: it deletes every version that "
     "no branch, no tag and not this workspace records, and the last accepted model may be one)"
 )
-CUDA_SETUP = 'make setup TORCH="torch==2.13.0 --index-url <PyTorch\'s CUDA wheel index>" (docs/gpu.md)'
+CUDA_SETUP = 'make setup TORCH="torch==2.13.0 --index-url $INDEX" (docs/gpu.md)'
 
 
 def python() -> Check:

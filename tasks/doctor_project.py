@@ -121,7 +121,7 @@ def prefect() -> Iterator[Check]:
         yield Check("telemetry", "warn", "Prefect may send usage figures", way)
     url = os.environ.get("PREFECT_API_URL", "")
     if not url:
-        yield Check("prefect", "ok", "no API named: each run starts a server of its own")
+        yield Check("prefect", "ok", "no API named: a run uses the server of make ui if it is up, else one of its own")
         return
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=3) as answer:  # noqa: S310  the user's own URL

@@ -27,7 +27,9 @@ IDS_SHOWN = 5
 CRASHES = {"expect_column_quantile_values_to_be_between"}
 """Ends in a TypeError of Great Expectations 1.24; `mostly` on the values says the same."""
 NULL_IS_MEANT = {"expect_column_values_to_be_null", "expect_column_values_to_not_be_null"}
-REMOTE = re.compile(r"<script\b[^>]*\bsrc=.*?</script>|<(?:link|img|source)\b[^>]*(?:https?:)?//[^>]*>", re.S)
+REMOTE = re.compile(
+    r"<script\b[^>]*\bsrc=.*?</script>|<(?:link|img|source)\b[^>]*(?:https?:)?//[^>]*>|url\(['\"]?https?:[^)]*\)", re.S
+)
 STYLE = "<style>body{font:14px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em}td,th{padding:.3em .8em}</style>"
 
 

@@ -1,5 +1,6 @@
-"""Replaces words by WordNet synonyms, with nlpaug's SynonymAug (Ma 2019, github.com/makcedward/nlpaug; the method is
-that of Zhang, Zhao, LeCun 2015, arXiv 1509.01626).
+"""Replaces words by WordNet synonyms, with nlpaug's SynonymAug (Ma 2019, github.com/makcedward/nlpaug).
+
+The method is that of Zhang, Zhao, LeCun 2015, arXiv 1509.01626.
 
 Only uninflected nouns, verbs, adjectives and adverbs are varied, by synonyms in their most frequent sense. White
 space, punctuation, numbers, money, addresses, code, names and special tokens stay to the byte.
