@@ -11,6 +11,8 @@ from nightforge.errors import NightforgeError
 from nightforge.methods import Method
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+NO_GIT = {"GIT_DIR": os.devnull}
+"""The builder stamps the model with the commit of the checkout that .venv lies in: every commit would give other bytes."""
 
 
 class ExportFailed(NightforgeError):
@@ -33,7 +35,7 @@ def in_fresh_process(exporter: Method, dense: Path, out: Path, precision: str, o
             done = subprocess.run(
                 [sys.executable, "-m", *arguments],
                 cwd=folder,
-                env=os.environ | OFFLINE | {"TMPDIR": name},
+                env=os.environ | OFFLINE | NO_GIT | {"TMPDIR": name},
                 capture_output=True,
                 text=True,
                 timeout=exporter.cfg.model_dump()["timeout_s"],

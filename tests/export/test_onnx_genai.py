@@ -1,8 +1,10 @@
 """A small Llama, exported offline: the same logits in ONNX Runtime, the same bytes twice, and it generates."""
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from nightforge import models, onnx_models
@@ -14,6 +16,7 @@ from tasks import export
 from tasks.hashing import sha256_tree
 
 EXPORTER = Method("export", "onnx_genai", onnx_genai, onnx_genai.SAMPLE)
+ROOT = Path(__file__).parent.parent.parent
 IDS = np.random.default_rng(0).integers(3, 250, (3, 24))
 
 
@@ -59,6 +62,9 @@ def test_int4_is_small_equal_on_a_rerun_and_generates(dense: Path, tmp_path: Pat
     for name in ("first", "second"):
         export.in_fresh_process(EXPORTER, dense, tmp_path / name, precision, options)
     assert sha256_tree(tmp_path / "first") == sha256_tree(tmp_path / "second")
+    stamp = onnx.load(tmp_path / "first/model.onnx", load_external_data=False).producer_version
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert head[:7] not in stamp, "the model's bytes must not depend on the commit of this repository"
     assert sorted(p.name for p in (tmp_path / "first").iterdir()) == sorted(onnx_genai.FILES)
     assert (tmp_path / "first/tokenizer.json").read_bytes() == (dense / "tokenizer.json").read_bytes()
     assert onnx_models.integer_share(tmp_path / "first") > 0.95
