@@ -12,7 +12,7 @@ from nightforge.methods import Method
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 NO_GIT = {"GIT_DIR": os.devnull}
-"""The builder stamps the model with the commit of the checkout that .venv lies in: every commit would give other bytes."""
+"""The builder stamps a model with the commit of the checkout that .venv lies in: each commit would give other bytes."""
 
 
 class ExportFailed(NightforgeError):
