@@ -234,7 +234,7 @@ def test_cancel_ends_the_stage_and_removes_the_worktree(checkout: Path, api: str
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(started.id, Cancelling(), force=False)
         await_true(lambda: client.read_flow_run(started.id).state_name == "Cancelled", 60)
-    await_true(lambda: stages() == [], 30)
+    await_true(lambda: stages() == [], 10)
     await_true(lambda: list((checkout / ".nightforge/worktrees").iterdir()) == [], 30)
 
 

@@ -185,6 +185,7 @@ FAULTS: dict[str, Fault] = {
     "raw n_words values_to_be_between max_value": text(" leaf" * 200),
     "raw n_words median_to_be_between max_value min_value": rows(400, lambda r: replace(r, text=r.text[-9:])),
     "raw alpha_share values_to_be_between min_value": text(" 12 34 |----|" * 20, 9),
+    "raw n_replacement mean_to_be_between max_value": text("\ufffd"),
     "raw n_replacement values_to_be_between max_value": text("\ufffd"),
     "raw n_control values_to_be_between max_value": text("\x00\x01"),
     "raw media_type values_to_be_in_set value_set": rows(1, lambda r: replace(r, media_type="image/png")),
