@@ -131,10 +131,6 @@ def nvidia_driver() -> str:
     return next((w for w in words if w.replace(".", "").isdigit() and "." in w), "present" if words else "")
 
 
-def _amd_driver() -> str:
-    return "amdgpu (/dev/kfd)" if Path("/dev/kfd").exists() else ""
-
-
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
