@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +22,8 @@ class Record:
     """Where it came from: `<address>#<place>`."""
     language: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
-    """JSON-able facts: `document` groups records of one origin, `parent` names the row that a synthetic one varies."""
+    """JSON-able facts: `document` groups records of one origin, `parent` names the row that a synthetic one varies,
+    `messages` are the turns of a chat, each a mapping of `role` and `content`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,22 @@ class Reject:
 
     reason: str
     evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a rule found out about a record: `language` becomes its language, any other name a fact of its meta."""
+
+    name: str
+    value: str | float
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A text as a rule changed it, and how often it did what; the counts become metrics."""
+
+    text: str
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def content_id(text: str, label: str | None = None, content: bytes | None = None) -> str:
@@ -42,6 +60,32 @@ def content_id(text: str, label: str | None = None, content: bytes | None = None
 def with_text(record: Record, text: str) -> Record:
     """The same record with another text; the id stays, so that a row can be followed through cleaning."""
     return record if text == record.text else replace(record, text=text)
+
+
+def pair_text(prompt: str, response: str) -> str:
+    """The text of a prompt and its response."""
+    return f"{prompt}\n{response}"
+
+
+def chat_text(messages: list[dict[str, str]]) -> str:
+    """The text of a chat: what was said, without who said it."""
+    return "\n\n".join(m["content"] for m in messages)
+
+
+def edited(record: Record, change: Callable[[str], str]) -> Record:
+    """The record with each of its parts changed: the turns of a chat, prompt and response, or the text.
+
+    The text of a chat or a pair is composed anew of its parts; the id stays.
+    """
+    if messages := record.meta.get("messages"):
+        messages = [{**m, "content": change(m["content"])} for m in messages]
+        return replace(record, text=chat_text(messages), meta={**record.meta, "messages": messages})
+    if record.prompt is not None and record.response is not None:
+        prompt, response = change(record.prompt), change(record.response)
+        composed = record.text == pair_text(record.prompt, record.response)
+        text = pair_text(prompt, response) if composed else change(record.text)
+        return replace(record, text=text, prompt=prompt, response=response)
+    return with_text(record, change(record.text))
 
 
 def document(record: Record) -> str:

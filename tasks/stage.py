@@ -25,12 +25,16 @@ from pydantic import TypeAdapter, ValidationError
 from nightforge.errors import ConfigError, GateClosed, NightforgeError, WiringError
 from nightforge.methods import explain
 from tasks import wiring
+from tasks.executor import Executor
 from tasks.hashing import sha256_tree
 from tasks.wiring import Wiring
 
 CODE_ROOT = Path(__file__).resolve().parent.parent
 LAST = Path(".nightforge/last")
-SHELL = {"config.py", "errors.py", "methods.py", "__init__.py", "__main__.py", "stage.py", "wiring.py", "progress.py"}
+SHELL = {
+    *("config.py", "errors.py", "methods.py", "__init__.py", "__main__.py"),
+    *("stage.py", "wiring.py", "progress.py", "executor.py"),
+}
 """Code that runs a stage but cannot change what it makes: no stage lists it among its deps."""
 
 WORK_KEPT_DAYS = 14
@@ -100,6 +104,8 @@ def _bind(wired: Wiring, run: Callable[..., Any]) -> tuple[dict[str, Any], dict[
     for name, parameter in inspect.signature(run).parameters.items():
         if parameter.annotation is Wiring:
             arguments[name] = wired
+        elif parameter.annotation is Executor:
+            arguments[name] = checked(values, "executor", Executor)
         elif name == "deps":
             arguments[name] = {k: p for k, p in wired.paths.items() if p not in made}
         elif name == "work":
@@ -141,8 +147,17 @@ def value(wired: Wiring, values: dict[str, Any], name: str, annotation: Any) -> 
     section = wired.name.partition("@")[0] if name == "cfg" else name
     if section not in wired.params:
         raise WiringError(f"dvc.yaml: stage {wired.name} reads {section!r} of params.yaml, and must list it in params.")
+    return checked(values, section, annotation)
+
+
+def checked(values: dict[str, Any], section: str, annotation: Any) -> Any:
+    """A section of params.yaml as its type.
+
+    Raises:
+        ConfigError: params.yaml lacks the section, or it does not fit the type.
+    """
     if section not in values:
-        raise ConfigError(f"params.yaml has no section {section!r}, which stage {wired.name} reads.")
+        raise ConfigError(f"params.yaml has no section {section!r}.")
     try:
         return TypeAdapter(annotation).validate_python(values[section])
     except ValidationError as e:

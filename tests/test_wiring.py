@@ -9,6 +9,7 @@ import pytest
 
 from nightforge import methods
 from tasks import stage, wiring
+from tasks.executor import Executor
 
 ROOT = Path(__file__).parent.parent
 STAGES = wiring.stages(ROOT)
@@ -20,7 +21,7 @@ def test_signature_params_and_paths_agree(name: str) -> None:
     wired, run = STAGES[name], stage.load(name)
     read: set[str] = set()
     for parameter, spec in inspect.signature(run).parameters.items():
-        if parameter in {"deps", "work"} or spec.annotation is wiring.Wiring:
+        if parameter in {"deps", "work"} or spec.annotation in {wiring.Wiring, Executor}:
             continue
         if spec.annotation is Path:
             stage.bound(wired, parameter)
@@ -101,7 +102,7 @@ def chosen_methods(name: str, section: str) -> list[tuple[str, str]]:
                 walk(getattr(value, field))
 
     for parameter, spec in inspect.signature(run).parameters.items():
-        if parameter in {"deps", "work"} or spec.annotation in {Path, wiring.Wiring}:
+        if parameter in {"deps", "work"} or spec.annotation in {Path, wiring.Wiring, Executor}:
             continue
         if (name.partition("@")[0] if parameter == "cfg" else parameter) == section:
             walk(stage.value(STAGES[name], VALUES, parameter, spec.annotation))
