@@ -103,14 +103,18 @@ def load(folder: Path, device: str = "cpu") -> Loaded:
     return Loaded(model.to(device).eval(), tokenizer, facts)
 
 
-def read_transformers(folder: Path) -> tuple[Any, Any]:
-    """The causal LM and the tokenizer of any local Hugging Face folder, in fp32.
+def read_transformers(folder: Path, kind: str = "AutoModelForCausalLM") -> tuple[Any, Any]:
+    """The model and the tokenizer of any local Hugging Face folder, in fp32.
+
+    Args:
+        folder: with config.json, *.safetensors and the tokenizer's files.
+        kind: the class of transformers that reads it, such as AutoModel or AutoModelForSequenceClassification.
 
     Raises:
         AssetMissing: the folder is not there or holds no safetensors (pickled weights could run code).
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    import transformers
 
     if not list(folder.glob("*.safetensors")):
         raise AssetMissing(
@@ -119,8 +123,8 @@ def read_transformers(folder: Path) -> tuple[Any, Any]:
         )
     _quiet()
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
-    model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **safe)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **safe)
+    model = getattr(transformers, kind).from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **safe)
     return model, tokenizer
 
 

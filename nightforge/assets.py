@@ -1,0 +1,63 @@
+"""What methods need beside the records: folders that the stage ingest laid at data/assets/<name>/."""
+
+import json
+import re
+from pathlib import Path
+
+from nightforge.errors import AssetMissing, DataError
+
+
+def folder(assets: Path, name: str, what: str) -> Path:
+    """The folder of an asset.
+
+    Args:
+        assets: data/assets.
+        name: the asset's, as in ingest.assets.
+        what: it must hold, for the message.
+
+    Raises:
+        AssetMissing: it is not there; the message has the lines to add.
+    """
+    found = assets / name
+    if not found.is_dir() or not any(found.iterdir()):
+        raise AssetMissing(
+            f"{found}: expected {what}, found nothing. Add to ingest.assets in params.yaml:\n"
+            f"    - {{name: {name}, address: PATH_TO_IT, sha256: null, lf: false}}\n"
+            "then run: nightforge snapshot && dvc repro"
+        )
+    return found
+
+
+def texts(assets: Path, name: str) -> list[str]:
+    """The texts of an asset in the order of its files: `text` of each line of *.jsonl, each paragraph of *.txt.
+
+    Raises:
+        AssetMissing: the asset is not there.
+        DataError: a line is no JSON object with a text, a file is no UTF-8, or there is no text at all.
+    """
+    found: list[str] = []
+    for path in sorted(folder(assets, name, "*.jsonl (an object a line, its `text`) or *.txt (paragraphs)").iterdir()):
+        if path.suffix not in {".jsonl", ".txt"}:
+            continue
+        try:
+            content = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as e:
+            raise DataError(f"{path}: expected UTF-8, got byte {e.object[e.start]:#04x} at {e.start}.") from None
+        if path.suffix == ".txt":
+            found += re.split(r"\n\s*\n", content)
+        else:
+            found += (_of_line(line, f"{path}:{at}") for at, line in enumerate(content.split("\n"), 1) if line.strip())
+    kept = [text.strip() for text in found if text.strip()]
+    if not kept:
+        raise DataError(f"{assets / name}: expected texts in *.jsonl or *.txt, found none.")
+    return kept
+
+
+def _of_line(line: str, place: str) -> str:
+    try:
+        text = json.loads(line)["text"]
+    except (ValueError, KeyError, TypeError):
+        text = None
+    if not isinstance(text, str):
+        raise DataError(f'{place}: expected a JSON object such as {{"text": "…"}}, got {line[:80]!r}.')
+    return text
