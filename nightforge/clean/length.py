@@ -1,10 +1,15 @@
-"""Drops texts that are too short to learn from or too long to be one document (cf. Gopher, arXiv 2112.11446, A.1)."""
+"""Drops texts that are too short to learn from or too long to be one document (cf. Gopher, arXiv 2112.11446, A.1).
+
+The size of a pair or a chat is that of all its parts together; bounds on each part are those of the rule `turns`.
+"""
+
+from collections.abc import Iterator
 
 from pydantic import Field
 
 from nightforge import config
-from nightforge.records import Record, Reject
-from nightforge.words import words
+from nightforge.records import Reject
+from nightforge.view import View
 
 
 class Config(config.Config):
@@ -23,12 +28,14 @@ class Config(config.Config):
 SAMPLE = Config(words_min=2, words_max=1_000, chars_min=10, chars_max=10_000)
 
 
-def apply(record: Record, cfg: Config) -> Record | Reject:
-    """The record itself, or why its size is wrong."""
-    chars = len(record.text)
-    if not cfg.chars_min <= chars <= cfg.chars_max:
-        return Reject("too_few_characters" if chars < cfg.chars_min else "too_many_characters", record.text)
-    count = len(words(record.text))
-    if not cfg.words_min <= count <= cfg.words_max:
-        return Reject("too_few_words" if count < cfg.words_min else "too_many_words", record.text)
-    return record
+def judge(view: View, cfg: Config) -> Iterator[Reject]:
+    """Why its size is wrong."""
+    yield from _bounds("characters", len(view.text), cfg.chars_min, cfg.chars_max)
+    yield from _bounds("words", len(view.words), cfg.words_min, cfg.words_max)
+
+
+def _bounds(what: str, count: int, least: int, most: int) -> Iterator[Reject]:
+    if count < least:
+        yield Reject(f"too_few_{what}", f"{count} < {least}")
+    if count > most:
+        yield Reject(f"too_many_{what}", f"{count} > {most}")

@@ -1,20 +1,24 @@
 """Drops texts that repeat themselves: Gopher's rules (Rae et al. 2021, arXiv 2112.11446, table A1).
 
-The fractions are as published; an n-gram that occurs once repeats nothing, so a short text without repetition passes
-whatever its length (in a text of five words any pair of words holds two fifths of it).
+Shares are of the characters of the whole text, white space included, and the words inside repeated n-grams are
+counted as datatrove 0.10 does it (`gopher_repetition_filter.py`). One thing differs: an n-gram that occurs once repeats
+nothing, so a short text without repetition passes whatever its length (of five words any pair holds two fifths).
 """
 
-from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from nightforge import config
-from nightforge.records import Record, Reject
-from nightforge.words import folded
+from nightforge.records import Reject
+from nightforge.view import View
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Words = Annotated[int, Field(ge=1, le=20)]
+Array = npt.NDArray[np.int64]
 
 
 class Config(config.Config):
@@ -29,9 +33,9 @@ class Config(config.Config):
     duplicate_paragraph_char_share: Share
     """Characters in such paragraphs ÷ characters."""
     top_ngram_char_share: dict[Words, Share]
-    """Words n → characters in the most frequent repeated n-gram, all its occurrences, ÷ characters of words."""
+    """Words n → characters in the most frequent repeated n-gram, all its occurrences, ÷ characters."""
     duplicate_ngram_char_share: dict[Words, Share]
-    """Words n → characters of words inside an n-gram that repeats an earlier one ÷ characters of words."""
+    """Words n → characters of words inside an n-gram that repeats an earlier one ÷ characters."""
 
 
 SAMPLE = Config(
@@ -44,55 +48,73 @@ SAMPLE = Config(
 )
 
 
-def apply(record: Record, cfg: Config) -> Record | Reject:
-    """The record itself, or its first repetition beyond its bound."""
-    for what, share, limit in _shares(record.text, cfg):
-        if share > limit:
-            return Reject(f"repeated_{what}", f"{share:.2f} > {limit}: {record.text}")
-    return record
+def judge(view: View, cfg: Config) -> Iterator[Reject]:
+    """Every kind of repetition beyond its bound."""
+    size = len(view.text)
+    yield from _units("line", view.lines, size, cfg.duplicate_line_share, cfg.duplicate_line_char_share)
+    yield from _units(
+        "paragraph", view.paragraphs, size, cfg.duplicate_paragraph_share, cfg.duplicate_paragraph_char_share
+    )
+    top, duplicate = cfg.top_ngram_char_share, cfg.duplicate_ngram_char_share
+    for n, at, group in repeats(view.numbers, max((*top, *duplicate), default=0)):
+        if n in top:
+            chars, gram = top_chars(view.tokens, n, at, group)
+            if chars > top[n] * size:
+                yield Reject(f"repeated_{n}_gram", f"{chars / size:.2f} > {top[n]}: {gram}")
+        if n in duplicate:
+            chars = duplicate_chars(view.tokens, n, at, group)
+            if chars > duplicate[n] * size:
+                yield Reject(f"repeated_{n}_grams", f"{chars / size:.2f} > {duplicate[n]}")
 
 
-def _shares(text: str, cfg: Config) -> list[tuple[str, float, float]]:
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
-    paragraphs = [p.strip() for p in text.split("\n\n") if p.strip()]
-    tokens = folded(text)
-    return [
-        ("lines", _units(lines, by_char=False), cfg.duplicate_line_share),
-        ("line_characters", _units(lines, by_char=True), cfg.duplicate_line_char_share),
-        ("paragraphs", _units(paragraphs, by_char=False), cfg.duplicate_paragraph_share),
-        ("paragraph_characters", _units(paragraphs, by_char=True), cfg.duplicate_paragraph_char_share),
-        *((f"{n}_gram", top_share(tokens, n), limit) for n, limit in sorted(cfg.top_ngram_char_share.items())),
-        *((f"{n}_grams", dup_share(tokens, n), limit) for n, limit in sorted(cfg.duplicate_ngram_char_share.items())),
-    ]
+def _units(what: str, units: list[str], size: int, share_max: float, char_share_max: float) -> Iterator[Reject]:
+    """Lines or paragraphs that repeat an earlier one."""
+    if len(kinds := set(units)) == len(units):
+        return
+    count = len(units) - len(kinds)
+    chars = sum(map(len, units)) - sum(map(len, kinds))
+    if count > share_max * len(units):
+        yield Reject(f"repeated_{what}s", f"{count / len(units):.2f} > {share_max}")
+    if chars > char_share_max * size:
+        yield Reject(f"repeated_{what}_characters", f"{chars / size:.2f} > {char_share_max}")
 
 
-def _units(units: list[str], *, by_char: bool) -> float:
-    seen: set[str] = set()
-    total = repeated = 0
-    for unit in units:
-        size = len(unit) if by_char else 1
-        total += size
-        repeated += size if unit in seen else 0
-        seen.add(unit)
-    return repeated / total if total else 0.0
+def repeats(numbers: Array, most: int) -> Iterator[tuple[int, Array, Array]]:
+    """For n = 1 … `most`: n, the places (ascending) whose n-gram occurs more than once, and its number at each.
+
+    An (n+1)-gram can repeat only where its first n words do, so the places dwindle; the numbers are exact, not hashes.
+    Ends when nothing repeats.
+    """
+    at, group, kinds = np.arange(len(numbers)), np.zeros(len(numbers), np.int64), len(numbers)
+    for n in range(1, most + 1):
+        inside = at <= len(numbers) - n
+        at, group = at[inside], group[inside]
+        _, group, count = np.unique(group * kinds + numbers[at + n - 1], return_inverse=True, return_counts=True)
+        again = count[group] > 1
+        at, group = at[again], group[again]
+        if not len(at):
+            return
+        yield n, at, group
 
 
-def top_share(tokens: list[str], n: int) -> float:
-    """Characters of the most frequent repeated n-gram, all occurrences, ÷ characters of all words (at most 1)."""
-    counts = Counter(tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
-    total = sum(map(len, tokens))
-    held = max((count * sum(map(len, gram)) for gram, count in counts.items() if count > 1), default=0)
-    return min(1.0, held / total) if total else 0.0
+def top_chars(tokens: list[str], n: int, at: Array, group: Array) -> tuple[int, str]:
+    """Characters in all occurrences of the most frequent n-gram (the first such), spaces between words included."""
+    count = np.bincount(group)
+    first = int(at[np.argmax(count[group] == count.max())])
+    gram = " ".join(tokens[first : first + n])
+    return len(gram) * int(count.max()), gram
 
 
-def dup_share(tokens: list[str], n: int) -> float:
-    """Characters of words that lie in an n-gram seen earlier in the text ÷ characters of all words; each word once."""
-    seen: set[tuple[str, ...]] = set()
-    inside = [False] * len(tokens)
-    for i in range(len(tokens) - n + 1):
-        gram = tuple(tokens[i : i + n])
+def duplicate_chars(tokens: list[str], n: int, at: Array, group: Array) -> int:
+    """Characters of words in n-grams seen before, from left to right: one that counts is stepped over whole."""
+    seen: set[int] = set()
+    chars = free = 0
+    for place, gram in zip(at.tolist(), group.tolist(), strict=True):
+        if place < free:
+            continue
         if gram in seen:
-            inside[i : i + n] = [True] * n
-        seen.add(gram)
-    total = sum(map(len, tokens))
-    return sum(len(t) for t, repeated in zip(tokens, inside, strict=True) if repeated) / total if total else 0.0
+            chars += sum(map(len, tokens[place : place + n]))
+            free = place + n
+        else:
+            seen.add(gram)
+    return chars

@@ -1,12 +1,12 @@
 """Mends mojibake and brings text to one normal form, with ftfy (Speer 2019, github.com/rspeer/python-ftfy)."""
 
-from dataclasses import replace
+from functools import lru_cache
 from typing import Literal
 
 import ftfy
 
 from nightforge import config
-from nightforge.records import Record, Reject
+from nightforge.records import Edit
 
 
 class Config(config.Config):
@@ -21,10 +21,12 @@ class Config(config.Config):
 SAMPLE = Config(normal_form="NFC", uncurl_quotes=False)
 
 
-def apply(record: Record, cfg: Config) -> Record | Reject:
-    """The record with its text mended: mojibake, control characters, line ends, normal form."""
-    how = ftfy.TextFixerConfig(unescape_html=False, normalization=cfg.normal_form, uncurl_quotes=cfg.uncurl_quotes)
-    text = ftfy.fix_text(record.text, how).strip()
-    prompt = record.prompt and ftfy.fix_text(record.prompt, how)
-    response = record.response and ftfy.fix_text(record.response, how)
-    return replace(record, text=text, prompt=prompt, response=response) if text else Reject("empty", "")
+@lru_cache
+def _how(cfg: Config) -> ftfy.TextFixerConfig:
+    return ftfy.TextFixerConfig(unescape_html=False, normalization=cfg.normal_form, uncurl_quotes=cfg.uncurl_quotes)
+
+
+def edit(text: str, cfg: Config) -> Edit:
+    """The text mended: mojibake, control characters, line ends, normal form; white space at its ends gone."""
+    mended = ftfy.fix_text(text, _how(cfg)).strip()
+    return Edit(mended, {"mended": 1} if mended != text.strip() else {})

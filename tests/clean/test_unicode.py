@@ -1,10 +1,8 @@
-from nightforge.clean.unicode import SAMPLE, Config, apply
-from nightforge.records import Record, Reject
+from nightforge.clean.unicode import SAMPLE, Config, edit
 
 
 def mend(text: str, cfg: Config = SAMPLE) -> str:
-    result = apply(Record(id="1", text=text), cfg)
-    return result.reason if isinstance(result, Reject) else result.text
+    return edit(text, cfg).text
 
 
 def test_mojibake_and_normal_form() -> None:
@@ -13,13 +11,14 @@ def test_mojibake_and_normal_form() -> None:
     assert mend("a\r\nb\x00") == "a\nb"
     assert mend("x² “so”") == "x² “so”", "NFC keeps superscripts, and quotes stay curly"
     assert mend("x²", Config(normal_form="NFKC", uncurl_quotes=False)) == "x2"
+    assert mend("“so”", Config(normal_form="NFC", uncurl_quotes=True)) == '"so"'
 
 
-def test_markup_stays_and_nothing_is_rejected_but_the_empty() -> None:
+def test_markup_stays_and_the_empty_stays_empty() -> None:
     assert mend("a &amp; b <p>") == "a &amp; b <p>"
-    assert mend(" \n") == "empty"
+    assert mend(" \n") == ""
 
 
-def test_prompt_and_response_are_mended_too() -> None:
-    result = apply(Record(id="1", text="cafÃ©", prompt="cafÃ©", response=None), SAMPLE)
-    assert isinstance(result, Record) and result.prompt == "café" and result.response is None
+def test_counts_say_whether_it_was_mended() -> None:
+    assert edit("cafÃ©", SAMPLE).counts == {"mended": 1}
+    assert edit(" plain ", SAMPLE).counts == {}, "trimming is no mending"
