@@ -1,12 +1,15 @@
-"""Drops texts that an earlier row has already, case, white space and outer punctuation aside; 16 bytes a row."""
+"""Drops texts that an earlier row has already, case, white space and outer punctuation aside; 60 bytes a row."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
+import numpy as np
 import xxhash
 
 from nightforge import config
-from nightforge.records import Record, Reject
-from nightforge.words import folded
+from nightforge.clean._duplicates import rejects
+from nightforge.records import Reject
+from nightforge.signatures import Signatures
+from nightforge.view import View
 
 
 class Config(config.Config):
@@ -16,18 +19,22 @@ class Config(config.Config):
 SAMPLE = Config()
 
 
-def signature(record: Record, cfg: Config) -> bytes:
+def signature(view: View, cfg: Config) -> bytes:
     """128-bit hash of the folded words; of the text itself where it has none."""
-    return xxhash.xxh3_128_digest((" ".join(folded(record.text)) or record.text).encode())
+    return xxhash.xxh3_128_digest((" ".join(view.folded) or view.text).encode("utf-8", "surrogatepass"))
 
 
-def select(signatures: Iterable[tuple[str, bytes]], cfg: Config) -> dict[int, Reject]:
+def select(signatures: Signatures, cfg: Config) -> Iterator[tuple[int, Reject]]:
     """Position → why, for every row but the first of each text."""
-    first: dict[bytes, str] = {}
-    rejects = {}
-    for at, (row, seen) in enumerate(signatures):
-        if seen in first:
-            rejects[at] = Reject("exact_duplicate", f"of {first[seen]}")
-        else:
-            first[seen] = row
-    return rejects
+    hashes, row = np.empty((len(signatures), 2), np.uint64), 0
+    for batch in signatures.batches():
+        if len(batch):
+            numbers = np.frombuffer(batch.buffers()[2], np.uint64, (batch.offset + len(batch)) * 2)
+            hashes[row : row + len(batch)] = numbers.reshape(-1, 2)[batch.offset :]
+            row += len(batch)
+    order = np.lexsort(hashes.T)  # stable, so that the rows of a text come in their order
+    new = np.ones(len(hashes), np.bool_)
+    new[1:] = (hashes[order][1:] != hashes[order][:-1]).any(axis=1)
+    firsts = np.empty(len(hashes), np.int64)
+    firsts[order] = order[new][np.cumsum(new) - 1]
+    yield from rejects(signatures, firsts, "exact_duplicate")

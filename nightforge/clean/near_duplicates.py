@@ -1,9 +1,12 @@
 """Drops near-duplicates of an earlier row, transitively: MinHash candidates, verified by their Jaccard index."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from nightforge import similar
-from nightforge.records import Record, Reject
+from nightforge.clean._duplicates import rejects
+from nightforge.records import Reject
+from nightforge.signatures import Signatures
+from nightforge.view import View
 
 
 class Config(similar.Near):
@@ -13,19 +16,11 @@ class Config(similar.Near):
 SAMPLE = Config(shingle_words=3, bands=32, rows=4, jaccard_min=0.7)
 
 
-def signature(record: Record, cfg: Config) -> similar.Sketch:
-    """The sketch of the text."""
-    return similar.sketch(record.text, cfg)
+def signature(view: View, cfg: Config) -> bytes:
+    """The sketch of the text: 4 bytes a band, 4, and 4 a shingle up to 256 (see nightforge/similar.py)."""
+    return similar.sketch_words(view.folded or [view.text], cfg).tobytes()
 
 
-def select(signatures: Iterable[tuple[str, similar.Sketch]], cfg: Config) -> dict[int, Reject]:
+def select(signatures: Signatures, cfg: Config) -> Iterator[tuple[int, Reject]]:
     """Position → why, for every row of a cluster but its first."""
-    ids: list[str] = []
-
-    def sketches() -> Iterator[similar.Sketch]:
-        for row, sketch in signatures:
-            ids.append(row)
-            yield sketch
-
-    found = similar.clusters(sketches(), cfg)
-    return {at: Reject("near_duplicate", f"of {ids[found.root(at)]}") for at in range(len(ids)) if found.root(at) != at}
+    yield from rejects(signatures, similar.clusters(signatures, cfg).every_root(), "near_duplicate")
