@@ -14,6 +14,8 @@ from nightforge.records import Record, Reject
 
 ROWS_PER_SHARD = 100_000
 ROWS_PER_BATCH = 1_000
+BYTES_PER_BATCH = 8_000_000
+"""A batch is written when it holds so many rows or so many bytes of text; it becomes a row group, read as one."""
 
 SCHEMA = pa.schema(
     [
@@ -36,6 +38,7 @@ REJECTS = pa.schema(
         ("rule", pa.string()),
         ("reason", pa.string()),
         ("evidence", pa.string()),
+        ("also", pa.list_(pa.string())),  # `rule:reason` of the other rules that fired on the row
     ]
 )
 
@@ -49,13 +52,16 @@ class Shards:
     def __init__(self, folder: Path, schema: pa.Schema = SCHEMA) -> None:
         self.folder, self.schema, self.rows = folder, schema, 0
         self._batch: list[dict[str, Any]] = []
+        self._bytes = 0
         self._writer: pq.ParquetWriter | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, row: dict[str, Any]) -> None:
         """Append one row."""
         self._batch.append(row)
-        if len(self._batch) >= ROWS_PER_BATCH:
+        self._bytes += sum(len(value) for value in row.values() if isinstance(value, str | bytes))
+        full = len(self._batch) >= ROWS_PER_BATCH or self._bytes >= BYTES_PER_BATCH
+        if full or (self.rows + len(self._batch)) % ROWS_PER_SHARD == 0:
             self._flush()
 
     def _flush(self) -> None:
@@ -63,11 +69,12 @@ class Shards:
             self._writer.close()
             self._writer = None
         if self._writer is None:
-            part = self.folder / f"part-{self.rows // ROWS_PER_SHARD:05d}.parquet"
-            self._writer = pq.ParquetWriter(part, self.schema, compression="zstd")
+            self._writer = pq.ParquetWriter(
+                part(self.folder, self.rows // ROWS_PER_SHARD), self.schema, compression="zstd"
+            )
         self._writer.write_table(pa.Table.from_pylist(self._batch, schema=self.schema))
         self.rows += len(self._batch)
-        self._batch = []
+        self._batch, self._bytes = [], 0
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +91,7 @@ class RecordShards(Shards):
 
     def put(self, record: Record) -> None:
         """Append one record."""
-        self.add({name: getattr(record, name) for name in SCHEMA.names if name != "meta"} | {"meta": _meta(record)})
+        self.add({name: getattr(record, name) for name in SCHEMA.names if name != "meta"} | {"meta": meta(record)})
 
 
 class RejectShards(Shards):
@@ -102,12 +109,19 @@ class RejectShards(Shards):
                 "rule": rule,
                 "reason": reject.reason,
                 "evidence": reject.evidence,
+                "also": [],
             }
         )
 
 
-def _meta(record: Record) -> str:
+def meta(record: Record) -> str:
+    """The facts of a record as they lie on disk: JSON, its keys sorted."""
     return json.dumps(record.meta, sort_keys=True, ensure_ascii=False)
+
+
+def part(folder: Path, number: int) -> Path:
+    """Where a shard lies."""
+    return folder / f"part-{number:05d}.parquet"
 
 
 def parts(folder: Path) -> list[Path]:
@@ -124,16 +138,23 @@ def parts(folder: Path) -> list[Path]:
 
 def rows(folder: Path) -> Iterator[dict[str, Any]]:
     """Every row of a folder of shards as a dict, one batch in memory at a time."""
-    for part in parts(folder):
-        with pq.ParquetFile(part) as file:
-            for batch in file.iter_batches(ROWS_PER_BATCH):
-                yield from batch.to_pylist()
+    for shard in parts(folder):
+        with pq.ParquetFile(shard) as file:
+            for group in range(file.num_row_groups):  # batches would run over row groups, and so be of any size
+                for batch in file.iter_batches(ROWS_PER_BATCH, row_groups=[group]):
+                    yield from batch.to_pylist()
 
 
 def read(folder: Path) -> Iterator[Record]:
     """Every record of a folder of shards, one batch in memory at a time."""
     for row in rows(folder):
         yield Record(**{**row, "meta": json.loads(row["meta"])})
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a table as one shard, in row groups as `Shards` makes them."""
+    rows = max(1, min(ROWS_PER_BATCH, BYTES_PER_BATCH * table.num_rows // max(1, table.nbytes)))
+    pq.write_table(table, path, row_group_size=rows, compression="zstd")
 
 
 def write(folder: Path, records: Iterable[Record]) -> int:
@@ -146,4 +167,4 @@ def write(folder: Path, records: Iterable[Record]) -> int:
 
 def count(folder: Path) -> int:
     """Rows in a folder of shards, from the Parquet footers alone."""
-    return sum(pq.ParquetFile(part).metadata.num_rows for part in parts(folder))
+    return sum(pq.ParquetFile(shard).metadata.num_rows for shard in parts(folder))

@@ -10,19 +10,11 @@ from nightforge.errors import DataError
 from nightforge.methods import choose
 from nightforge.records import Record, content_id
 from nightforge.similar import Near, jaccard, sketch
-from tasks import augment, balance, clean, shards, split, wiring
+from tasks import augment, balance, shards, split, wiring
 from tasks.balance import BalanceConfig
-from tasks.clean import CleanConfig
 from tasks.split import SplitConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-RULES: list[dict[str, Any]] = [
-    {"name": "unicode", "normal_form": "NFC", "uncurl_quotes": False},
-    {"name": "redact", "kinds": ["email"]},
-    {"name": "length", "words_min": 2, "words_max": 50, "chars_min": 5, "chars_max": 500},
-    {"name": "exact_duplicates"},
-    {"name": "near_duplicates", "shingle_words": 3, "bands": 32, "rows": 4, "jaccard_min": 0.7},
-]
 NEAR = {"shingle_words": 3, "bands": 42, "rows": 3, "jaccard_min": 0.5}
 SHARES = {"train": 0.6, "validation": 0.1, "calibration": 0.1, "search": 0.1, "acceptance": 0.1}
 SPLIT = SplitConfig.model_validate({"seed": 1, "shares": SHARES, "near": NEAR})
@@ -44,71 +36,6 @@ def corpus(rows: int, near: float = 0.1) -> list[Record]:
                 words = [*rng.choice(made).text.split(), "again"]
             made.append(record(" ".join(words), label, document=document))
     return made[:rows]
-
-
-def cleaned(tmp_path: Path, records: list[Record], rules: list[dict[str, Any]], share: float = 1.0) -> dict[str, Any]:
-    shards.write(tmp_path / "raw", records)
-    cfg = CleanConfig.model_validate({"preset": "p", "presets": {"p": rules}, "rule_share_max": share})
-    return clean.run(cfg, tmp_path / "raw", tmp_path / "clean", tmp_path / "rejects")
-
-
-def test_clean_counts_every_row_once(tmp_path: Path) -> None:
-    near = "the vein that drains the lower part of the thyroid and empties into the jugular"
-    given = [
-        record("cafÃ© with milk", "food"),
-        record("x"),
-        record("Café with milk", "food"),
-        record("ask jane@example.org about it", None),
-        record(near + " vein"),
-        record(near + " neck"),
-    ]
-    metrics = cleaned(tmp_path, given, RULES)
-    kept = list(shards.read(tmp_path / "clean"))
-    assert [r.text for r in kept] == ["café with milk", "ask [EMAIL] about it", near + " vein"]
-    assert [r.id for r in kept] == [given[i].id for i in (0, 3, 4)], "an id follows its row"
-    assert metrics["rejected"] == {
-        "length": {"too_few_characters": 1},
-        "exact_duplicates": {"exact_duplicate": 1},
-        "near_duplicates": {"near_duplicate": 1},
-    }
-    assert metrics["redactions"] == {"email": 1}
-    assert metrics["labels_before"] == {"food": 2, "none": 1, "plant": 3}
-    assert metrics["labels_after"] == {"food": 1, "none": 1, "plant": 1}
-    assert (metrics["rows_read"], metrics["rows_kept"], metrics["rows_rejected"]) == (6, 3, 3)
-    rejects = {row["id"]: row for row in shards.rows(tmp_path / "rejects")}
-    assert rejects[given[5].id]["evidence"] == f"of {given[4].id}: {near} neck"
-
-
-def test_no_raw_text_stays_between_the_stages(tmp_path: Path) -> None:
-    left = tmp_path / clean.HELD / "9"
-    left.mkdir(parents=True)
-    (left / "part-0.parquet").write_bytes(b"of a run that was killed")
-    cleaned(tmp_path, [record("a tall tree"), record("a small tree")], RULES)
-    assert {p.name for p in tmp_path.iterdir()} == {"raw", "clean", "rejects"}
-
-
-def test_evidence_is_redacted_even_where_no_rule_redacts(tmp_path: Path) -> None:
-    cleaned(tmp_path, [record("jane@example.org"), record("a tall tree")], [RULES[2]])
-    (row,) = shards.rows(tmp_path / "rejects")
-    assert row["evidence"] == "[EMAIL]"
-
-
-def test_the_order_of_rules_is_that_of_params(tmp_path: Path) -> None:
-    given = [record("a b"), record("A b"), record("a tall tree")]
-    first = cleaned(tmp_path / "1", given, [RULES[2], RULES[3]])["rejected"]
-    second = cleaned(tmp_path / "2", given, [RULES[3], RULES[2]])["rejected"]
-    assert first == {"length": {"too_few_characters": 2}}
-    assert second == {"exact_duplicates": {"exact_duplicate": 1}, "length": {"too_few_characters": 1}}
-
-
-def test_a_preset_that_does_not_fit_stops_the_run(tmp_path: Path) -> None:
-    given = [record("x"), record("a tall tree")]
-    with pytest.raises(DataError, match="length dropped 50% of the rows, over rule_share_max 40%"):
-        cleaned(tmp_path / "1", given, RULES, share=0.4)
-    with pytest.raises(DataError, match="nothing is left of 1 rows"):
-        cleaned(tmp_path / "2", given[:1], RULES)
-    with pytest.raises(ValueError, match="Did you mean 'short'"):
-        CleanConfig.model_validate({"preset": "shrot", "presets": {"short": RULES}, "rule_share_max": 1})
 
 
 def dealt(tmp_path: Path, records: list[Record], seed: int = 1) -> tuple[dict[str, str], dict[str, Any]]:
