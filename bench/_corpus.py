@@ -71,7 +71,7 @@ def real() -> list[str]:
             if not any(part in file.as_posix() for part in TWICE):
                 pages |= dict.fromkeys(_pages(_plain(file)))
     texts = list(pages)
-    random.Random(SEED).shuffle(texts)  # noqa: S311  not for secrets
+    random.Random(SEED).shuffle(texts)
     return texts
 
 
@@ -137,7 +137,7 @@ def _copies(texts: list[str]) -> Iterator[str]:
     """The texts, and then again and again with words exchanged."""
     yield from texts
     vocabulary = sorted({word for text in texts[::10] for word in text.split(" ") if word.isalpha()})
-    rng = random.Random(SEED)  # noqa: S311  not for secrets
+    rng = random.Random(SEED)
     while True:
         for text in texts:
             words = text.split(" ")
