@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests import cleaning_assets as texts_for_cleaning
 from tests import mini_wordnet
 
 for name, value in {
@@ -35,4 +36,12 @@ def wordnet_assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of assets that holds a WordNet of a few words."""
     folder = tmp_path_factory.mktemp("assets")
     mini_wordnet.write(folder / "wordnet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cleaning_assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of assets that holds what the SAMPLEs of the cleaning rules name."""
+    folder = tmp_path_factory.mktemp("cleaning")
+    texts_for_cleaning.write(folder)
     return folder

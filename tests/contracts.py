@@ -6,6 +6,7 @@ Each `check_*` takes a module and raises AssertionError with what was expected a
 import ast
 import copy
 import inspect
+import json
 import random
 import re
 import sys
@@ -18,7 +19,10 @@ import annotated_types
 import numpy as np
 
 from nightforge.config import Config
-from nightforge.records import Record, Reject, content_id
+from nightforge.records import Edit, Mark, Record, Reject, chat_text, content_id, pair_text
+from nightforge.signatures import Held
+from nightforge.view import View
+from tasks.clean_rules import kind
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,7 +35,7 @@ OUTSIDE = re.compile(
     r"|random\.(?!Random$)[a-z]\w*|numpy\.random\.(?!default_rng$|(Generator|SeedSequence|PCG64)$)\w+"
 )
 """What another machine, another hour or another caller answers otherwise; seeded generators of one's own are fine."""
-READS_AND_WRITES = {"ingest", "export", "compress"}
+READS_AND_WRITES = {"ingest", "export", "compress", "facts"}
 """Stages whose methods touch the handles and folders that are passed in."""
 
 
@@ -51,6 +55,20 @@ RECORDS = [
     record("a line without a label", None),
 ]
 EMPTY = record("", "plant")
+TURNS = [{"role": "user", "content": "what is a tree?"}, {"role": "assistant", "content": "a tall plant"}]
+HARD = [
+    record(" \n\t\n "),
+    record("\u0000 a NUL, \r\n and a lone \r"),
+    record("word " * 2_000),
+    record("a" * 20_000),
+    record("1234567890 " * 50 + "{[(<&;>)]} \\ %s %(x)s {0} $1"),
+    record("the same line\n" * 200),
+    record("e\u0301" * 300 + "\u202e \ufeff \ufffd \U0010ffff"),
+    record("日本語の文章。" * 100, None),
+    Record(content_id("pair"), pair_text("what is it?", "a tree"), "what is it?", "a tree", source="test#pair"),
+    record(chat_text(TURNS), messages=TURNS),
+]
+"""What rules for prose forget: white space alone, control characters, no words or no spaces, pairs and chats."""
 
 
 def check_module(stage: str, name: str, module: ModuleType) -> None:
@@ -73,7 +91,7 @@ def check_pure_source(stage: str, module: ModuleType) -> None:
         at = f"{module.__name__}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            bad = {n.split(".")[0] for n in names} & IMPURE_MODULES
+            bad = {n.split(".")[0] for n in names if n != "urllib.parse"} & IMPURE_MODULES
             assert not bad, f"{at}: imports {bad}"
         if stage not in READS_AND_WRITES and isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name):
@@ -141,34 +159,81 @@ def bounds(config: Config) -> Iterator[Config]:
                     continue  # two fields bound each other, such as min ≤ max
 
 
-def check_record_rule(module: ModuleType) -> None:
-    """apply(record, cfg) → Record | Reject: the same twice, no mutation, empty and unicode text, every bound."""
+def state_of(module: ModuleType, cfg: Config, assets: Path) -> tuple[Any, ...]:
+    """What is passed after the config: what `prepare` made of the assets, or nothing."""
+    return (module.prepare(cfg, assets),) if hasattr(module, "prepare") else ()
+
+
+def check_cleaning_rule(module: ModuleType, assets: Path) -> None:
+    """Of exactly one kind, and that kind's contract at the sample and at every bound of its values."""
+    check = {"editor": check_editor, "filter": check_filter, "corpus rule": check_corpus_rule}[kind(module)]
     for cfg in [module.SAMPLE, *bounds(module.SAMPLE)]:
-        results = unmutated(lambda rs, cfg=cfg: twice(lambda: [module.apply(r, cfg) for r in [*rs, EMPTY]]))
-        for given, result in zip([*RECORDS, EMPTY], results, strict=True):
-            assert isinstance(result, Record | Reject), f"expected a Record or a Reject, got {result!r}"
-            if isinstance(result, Record):
-                assert result.id == given.id, "a rule may change the text, never the id"
+        check(module, cfg, state_of(module, cfg, assets))
+
+
+def check_reject(why: Any) -> None:
+    """A reason that can be a metric, and evidence that can be written."""
+    assert isinstance(why, Reject), f"expected a Reject, got {why!r}"
+    assert why.reason.isidentifier() and why.reason.islower(), f"a reason is a metric's name, got {why.reason!r}"
+    assert isinstance(why.evidence, str) and why.evidence.encode() is not None
+
+
+def check_editor(module: ModuleType, cfg: Config, state: tuple[Any, ...]) -> None:
+    """edit(text, cfg[, state]) → Edit: the same twice, any text, counts that are whole numbers above 0."""
+    for text in [r.text for r in [*RECORDS, EMPTY, *HARD]]:
+        made = twice(lambda text=text: module.edit(text, cfg, *state))
+        assert isinstance(made, Edit), f"expected an Edit, got {made!r}"
+        made.text.encode()  # half of a surrogate pair cannot be written
+        for what, count in made.counts.items():
+            assert what.isidentifier(), f"a kind of edit is a metric's name, got {what!r}"
+            assert isinstance(count, int) and count > 0, f"{what} was counted {count!r} times"
+        if not text:
+            assert made.text == "", "nothing in, nothing out"
+
+
+def check_filter(module: ModuleType, cfg: Config, state: tuple[Any, ...]) -> None:
+    """judge(view, cfg[, state]) → every Reject and Mark: the same twice, no mutation, any text."""
+    given = [*RECORDS, EMPTY, *HARD]
+    judged = unmutated(
+        lambda records: twice(lambda: [list(module.judge(View(r), cfg, *state)) for r in records]), given
+    )
+    for said in judged:
+        for one in said:
+            if isinstance(one, Mark):
+                assert one.name.isidentifier(), f"a mark is a key of meta, got {one.name!r}"
+                json.dumps(one.value, allow_nan=False)
             else:
-                assert result.reason.isidentifier(), f"a reason is a metric's name, got {result.reason!r}"
+                check_reject(one)
+        reasons = [one.reason for one in said if isinstance(one, Reject)]
+        assert len(set(reasons)) == len(reasons), f"a reason is given once a record, got {reasons}"
 
 
-def check_corpus_rule(module: ModuleType) -> None:
-    """signature + select: positions of the input only, never all copies of a text, the same twice, no mutation."""
-    for cfg in [module.SAMPLE, *bounds(module.SAMPLE)]:
+def check_corpus_rule(module: ModuleType, cfg: Config, state: tuple[Any, ...]) -> None:
+    """signature(view, cfg[, state]) → bytes; select(signatures, cfg[, state]) → (position, Reject).
 
-        def run(records: list[Record], cfg: Config = cfg) -> dict[int, Reject]:
-            signed = [(r.id, module.signature(r, cfg)) for r in records]
-            return dict(module.select(signed, cfg))
+    The same twice, no mutation, positions of the input only and each once, and never all copies of a text.
+    """
 
-        assert run([]) == {}, "nothing in, nothing out"
-        assert run([RECORDS[0]]) == {}, "one record is no duplicate"
-        doubled = [*RECORDS, RECORDS[0], RECORDS[3]]
-        rejects = unmutated(lambda rs: twice(lambda: run(rs)), doubled)
-        assert set(rejects) <= set(range(len(doubled)))
-        kept = {r.text for i, r in enumerate(doubled) if i not in rejects}
-        assert {r.text for r in (RECORDS[0], RECORDS[3])} <= kept, "the first of two copies stays"
-        assert len(rejects) >= 2, "two exact copies were planted"
+    def run(records: list[Record]) -> list[tuple[int, Reject]]:
+        signed = [(r.id, module.signature(View(r), cfg, *state)) for r in records]
+        assert all(type(s) is bytes for _, s in signed), "a signature is bytes, so that it can lie on disk"
+        return list(module.select(Held(signed), cfg, *state))
+
+    assert run([]) == [], "nothing in, nothing out"
+    run([EMPTY])
+    given = [*RECORDS, *HARD, RECORDS[0], EMPTY, RECORDS[3]]
+    chosen = unmutated(lambda records: twice(lambda: run(records)), given)
+    positions = [int(at) for at, _ in chosen]
+    assert set(positions) <= set(range(len(given))), f"positions are of the input's {len(given)} rows, got {positions}"
+    assert len(set(positions)) == len(positions), f"a row is dropped once, got {positions}"
+    for _, why in chosen:
+        check_reject(why)
+    if not module.__name__.endswith("_duplicates"):
+        return
+    assert run([RECORDS[0]]) == [], "one record is no duplicate"
+    kept = {r.text for at, r in enumerate(given) if at not in positions}
+    assert {r.text for r in (RECORDS[0], RECORDS[3])} <= kept, "the first of two copies stays"
+    assert len(positions) >= 2, "two exact copies were planted"
 
 
 def check_augmenter(module: ModuleType, assets: Path) -> None:
@@ -186,13 +251,16 @@ def check_augmenter(module: ModuleType, assets: Path) -> None:
 
 
 def check_balancer(module: ModuleType) -> None:
-    """resample(labels, features, cfg, rng): indices into the input; one class and one row are no error."""
+    """resample(labels, features, cfg, rng): indices into the input; one class and one row are no error. Points are
+    given only to a method that says so (`NEEDS`)."""
+    needed = getattr(module, "NEEDS", None) == "embedding"
     for labels in (["a"] * 40 + ["b"] * 5 + ["c"], ["a"] * 3, ["a"], []):
+        points = np.random.default_rng(0).integers(-127, 128, (len(labels), 16)).astype(np.int8) if needed else None
         for cfg in [module.SAMPLE, *bounds(module.SAMPLE)]:
             given = list(labels)
             picked = twice(
-                lambda cfg=cfg, given=given: [
-                    int(i) for i in module.resample(given, None, cfg, np.random.default_rng(3))
+                lambda cfg=cfg, given=given, points=points: [
+                    int(i) for i in module.resample(given, points, cfg, np.random.default_rng(3))
                 ]
             )
             assert given == labels, "the input was changed"

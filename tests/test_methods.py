@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,22 +17,23 @@ from nightforge import catalogue, methods
 from nightforge.config import Config
 from nightforge.errors import ConfigError, UnknownMethod
 from nightforge.evaluate._subject import Scores
-from nightforge.records import Record, Reject, content_id, with_text
-from tests import contracts, model_contracts
+from nightforge.records import Edit, Mark, Record, Reject, content_id
+from nightforge.signatures import Signatures
+from nightforge.view import View
+from tests import contracts, knowledge_contracts, model_contracts
 
 ALL = [(stage, name) for stage in catalogue.stages() for name in methods.names(stage)]
 
 
 @pytest.mark.parametrize(("stage", "name"), ALL)
 def test_every_method_keeps_the_contract(
-    stage: str, name: str, wordnet_assets: Path, request: pytest.FixtureRequest
+    stage: str, name: str, wordnet_assets: Path, cleaning_assets: Path, request: pytest.FixtureRequest
 ) -> None:
     module = methods.load(stage, name)
     contracts.check_module(stage, name, module)
     contracts.check_pure_source(stage, module)
     if stage == "clean":
-        check = contracts.check_record_rule if hasattr(module, "apply") else contracts.check_corpus_rule
-        check(module)
+        contracts.check_cleaning_rule(module, cleaning_assets)
     elif stage == "augment":
         contracts.check_augmenter(module, wordnet_assets)
     elif stage == "balance":
@@ -47,6 +49,10 @@ def test_every_method_keeps_the_contract(
         model_contracts.check_pass(module)
     elif stage == "export":
         model_contracts.check_exporter(module)
+    elif stage == "facts":
+        knowledge_contracts.check_reader(name, module)
+    elif stage == "verbalise":
+        knowledge_contracts.check_verbaliser(module)
     else:
         pytest.fail(f"no contract for nightforge/{stage}/: add a check to tests/")
 
@@ -63,26 +69,36 @@ class Knob(Config):
 
 
 def broken(**functions: object) -> ModuleType:
-    module = ModuleType("broken")
+    module = ModuleType("broken_duplicates")
     module.__dict__.update(Config=Knob, SAMPLE=Knob(amount=1), **functions)
     return module
 
 
-def mutates(record: Record, cfg: Knob) -> Record:
-    record.meta["seen"] = True
-    return record
+def mutates(view: View, cfg: Knob) -> Iterator[Reject]:
+    view.record.meta["seen"] = True
+    return iter(())
 
 
-def throws_dice(record: Record, cfg: Knob) -> Record | Reject:
-    return Reject("unlucky", "") if random.random() < 0.5 else record
+def throws_dice(view: View, cfg: Knob) -> Iterator[Reject]:
+    if random.random() < 0.5:
+        yield Reject("unlucky", "")
 
 
-def renames(record: Record, cfg: Knob) -> Record:
-    return Record(id="other", text=record.text)
+def says_it_twice(view: View, cfg: Knob) -> Iterator[Reject]:
+    yield from (Reject("bad", "here"), Reject("bad", "there"))
 
 
-def trips_at_its_bound(record: Record, cfg: Knob) -> Record:
-    return with_text(record, record.text[:: cfg.amount])
+def gives_no_name(view: View, cfg: Knob) -> Iterator[Reject]:
+    yield Reject("it is bad: very", "")
+
+
+def marks_infinity(view: View, cfg: Knob) -> Iterator[Mark]:
+    yield Mark("score", float("inf"))
+
+
+def trips_at_its_bound(view: View, cfg: Knob) -> Iterator[Reject]:
+    view.text[:: cfg.amount]
+    return iter(())
 
 
 @pytest.mark.parametrize(
@@ -90,13 +106,67 @@ def trips_at_its_bound(record: Record, cfg: Knob) -> Record:
     [
         (mutates, "the input was changed"),
         (throws_dice, "two runs with the same seed differ"),
-        (renames, "never the id"),
+        (says_it_twice, "a reason is given once"),
+        (gives_no_name, "a metric's name"),
+        (marks_infinity, "Out of range float"),
         (trips_at_its_bound, "slice step cannot be zero"),
     ],
 )
-def test_the_contract_refuses_an_impure_rule(rule: object, complaint: str) -> None:
+def test_the_contract_refuses_a_broken_filter(rule: object, complaint: str, tmp_path: Path) -> None:
     with pytest.raises((AssertionError, ValueError), match=complaint):
-        contracts.check_record_rule(broken(apply=rule))
+        contracts.check_cleaning_rule(broken(judge=rule), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (lambda text, cfg: text, "expected an Edit"),
+        (lambda text, cfg: Edit(f"{random.random()}"), "two runs with the same seed differ"),
+        (lambda text, cfg: Edit(text, {"never": 0}), "was counted 0 times"),
+        (lambda text, cfg: Edit(text + "!"), "nothing in, nothing out"),
+        (lambda text, cfg: Edit(text + "\ud83d"), "surrogates not allowed"),
+        (lambda text, cfg: Edit(text[1:], {"bit by bit": 1}), "a metric's name"),
+    ],
+)
+def test_the_contract_refuses_a_broken_editor(edit: object, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises((AssertionError, ValueError), match=complaint):
+        contracts.check_cleaning_rule(broken(edit=edit), tmp_path)
+
+
+def copies(signed: Signatures) -> list[int]:
+    """Positions of all signatures that there are more than once."""
+    seen = [s for batch in signed.batches() for s in batch.to_pylist()]
+    return [at for at, s in enumerate(seen) if seen.count(s) > 1]
+
+
+@pytest.mark.parametrize(
+    ("signature", "select", "complaint"),
+    [
+        (lambda v: v.text.encode(), lambda s: [(at, Reject("copy", "")) for at in copies(s)], "first of two copies"),
+        (lambda v: v.text.encode(), lambda s: [], "two exact copies were planted"),
+        (lambda v: v.text.encode(), lambda s: [(at, Reject("copy", "")) for at in copies(s) * 2], "dropped once"),
+        (lambda v: v.text.encode(), lambda s: [(len(s), Reject("copy", ""))], "nothing in, nothing out"),
+        (lambda v: v.text, lambda s: [], "a signature is bytes"),
+    ],
+)
+def test_the_contract_refuses_a_broken_corpus_rule(signature: Any, select: Any, complaint: str, tmp_path: Path) -> None:
+    module = broken(signature=lambda view, cfg: signature(view), select=lambda signed, cfg: select(signed))
+    with pytest.raises(AssertionError, match=complaint):
+        contracts.check_cleaning_rule(module, tmp_path)
+
+
+def test_a_rule_is_of_one_kind_and_gets_what_it_prepared(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"expected exactly one of .edit., .judge., or .signature. with .select."):
+        contracts.check_cleaning_rule(broken(edit=None, judge=None), tmp_path)
+    with pytest.raises(ConfigError, match="it has signature"):
+        contracts.check_cleaning_rule(broken(signature=None), tmp_path)
+    asked: list[object] = []
+    module = broken(
+        prepare=lambda cfg, assets: (cfg.amount, assets), judge=lambda view, cfg, state: asked.append(state)
+    )
+    with pytest.raises(TypeError):  # judge gave None
+        contracts.check_cleaning_rule(module, tmp_path)
+    assert asked == [(1, tmp_path)]
 
 
 def test_the_contract_refuses_io_in_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,17 +174,6 @@ def test_the_contract_refuses_io_in_the_source(tmp_path: Path, monkeypatch: pyte
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(AssertionError, match=r"calls (print|open)\(\)"):
         contracts.check_pure_source("clean", importlib.import_module("leaky"))
-
-
-def test_a_dedup_that_drops_both_copies_is_refused() -> None:
-    module = broken(
-        signature=lambda record, cfg: record.text,
-        select=lambda signed, cfg: {
-            i: Reject("copy", "") for i, (_, s) in enumerate(signed) if [x for _, x in signed].count(s) > 1
-        },
-    )
-    with pytest.raises(AssertionError, match="the first of two copies stays"):
-        contracts.check_corpus_rule(module)
 
 
 def test_unknown_method_names_the_choices_and_the_file_to_write() -> None:
