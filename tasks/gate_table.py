@@ -2,22 +2,23 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nightforge.records import Record
-from nightforge.signals import COLUMNS, flatten, of_record, plain_id
+from nightforge import drift
+from nightforge.signals import COLUMNS, READ, flatten, of_batch, plain_id
 from nightforge.similar import Index, Near, sketch
 from tasks import shards
 
-ROWS_PER_BATCH = 10_000
+if TYPE_CHECKING:
+    import polars as pl
+
+BATCH_BYTES, BATCH_ROWS = 16 << 20, 50_000
+"""What a batch holds at most, by the mean size of a shard's rows."""
 TRAIN = "train"
 NEAR = Near(shingle_words=3, bands=32, rows=4, jaccard_min=0.7)
 """What no honest split has on both its sides, whatever the values of the stage that dealt it."""
@@ -30,36 +31,37 @@ Facts = dict[str, float]
 class Tables(NamedTuple):
     """`rows`: one row a record (None where the artifact has no records); `facts`: numbers about the whole."""
 
-    rows: pd.DataFrame | None
+    rows: "pl.DataFrame | None"
     facts: Facts
 
 
 def of(artifact: Path, beside: Path) -> Tables:
     """The tables of an artifact, by what it is: metrics (JSON), a folder of splits, or a folder of shards.
 
-    `beside` is what it is compared with: rejected rows, the records it was made from, splits, or scores.
-    Memory grows by about 300 bytes a row (600 once Great Expectations has looked at them), whatever the length of
-    the texts.
+    `beside` is what it is compared with: rejected rows, the records it was made from, splits (of which it may itself
+    be one), or scores. Memory grows by some 110 bytes a row, whatever the length of the texts.
 
     Raises:
         DataError: neither metrics nor shards lie there.
     """
     if artifact.suffix == ".json":
         return _metrics(artifact, beside)
-    names = splits(artifact)
-    rows = table(_signals(artifact, names))
+    names, kept = splits(artifact), splits(beside)
+    rows = _dealt(artifact, names) if names else table(artifact)
     facts = _whole(rows)
     if names:
-        facts |= _compare_splits(rows)
-        rows["near_train"] = _near_train(rows, artifact, names)
-    if kept := splits(beside):
-        facts |= _compare_with_splits(rows, beside, kept)
+        rows, more = _compare_splits(rows)
+        rows = _near_train(rows, artifact, names)
+        facts |= more | {"rows_missing": shards.count(beside) - len(rows)}
+    elif kept:
+        rows, more = _compare_with_splits(rows, beside, [name for name in kept if beside / name != artifact])
+        facts |= more
     elif "reason" in columns(beside):
         rejected = shards.count(beside)
         facts |= {"rejected": rejected, "rejected_share": rejected / max(rejected + len(rows), 1)}
     else:
         facts |= {"rows_missing": shards.count(beside) - len(rows)}
-    return Tables(rows.drop(columns=KEYS), facts)
+    return Tables(rows.drop(KEYS), facts)
 
 
 def splits(folder: Path) -> list[str]:
@@ -74,114 +76,148 @@ def columns(folder: Path) -> list[str]:
     return list(pq.read_schema(shards.parts(folder)[0]).names)
 
 
-def table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """Signals as a pandas frame (what Great Expectations takes), gathered a batch at a time."""
-    stream = iter(rows)
-    first = list(islice(stream, ROWS_PER_BATCH))
-    extra = {"split": "string"} if first and "split" in first[0] else {}
-    schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in (COLUMNS | extra).items()])
-    batches = [pa.RecordBatch.from_pylist(first, schema)]
-    while some := list(islice(stream, ROWS_PER_BATCH)):
-        batches.append(pa.RecordBatch.from_pylist(some, schema))
-    frame: pd.DataFrame = pa.Table.from_batches(batches).to_pandas()
-    return frame
+def batches(folder: Path, wanted: list[str]) -> Iterator[pa.RecordBatch]:
+    """Columns of a folder of shards, some BATCH_BYTES in memory at a time.
+
+    Raises:
+        DataError: the folder holds no shards.
+    """
+    for part in shards.parts(folder):
+        with pq.ParquetFile(part) as file:
+            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+            row_bytes = sum(g.total_byte_size for g in groups) / max(file.metadata.num_rows, 1)
+            rows = min(BATCH_ROWS, max(1, int(BATCH_BYTES / max(row_bytes, 1))))
+            yield from file.iter_batches(rows, columns=wanted)
 
 
-def _signals(folder: Path, names: list[str]) -> Iterator[dict[str, Any]]:
-    if not names:
-        yield from map(of_record, shards.read(folder))
-    for name in names:
-        for record in shards.read(folder / name):
-            yield of_record(record) | {"split": name}
+def table(folder: Path) -> "pl.DataFrame":
+    """The signals of a folder of shards: the columns `COLUMNS`, a row each record."""
+    import polars as pl
+
+    return pl.concat([_no_rows(), *map(of_batch, batches(folder, READ))], rechunk=False)
 
 
-def _whole(rows: pd.DataFrame) -> Facts:
+def _no_rows() -> "pl.DataFrame":
+    import polars as pl
+
+    return pl.DataFrame(schema={name: getattr(pl, kind) for name, kind in COLUMNS.items()})
+
+
+def _dealt(folder: Path, names: list[str]) -> "pl.DataFrame":
+    """The signals of splits, with the split of each row."""
+    import polars as pl
+
+    parts = [table(folder / name).with_columns(split=pl.lit(name, pl.Categorical)) for name in names]
+    return pl.concat(parts, rechunk=False)
+
+
+def _whole(rows: "pl.DataFrame") -> Facts:
     """Facts that every table has: shares are of rows; the ratio is of the largest label to the smallest."""
-    sizes = rows["label"].value_counts()
+    sizes, size = _labels(rows).values(), len(rows) or math.nan
     return {
         "rows": len(rows),
         "labels": len(sizes),
-        "label_share_min": _mean(sizes.min() / len(rows) if len(rows) else math.nan),
-        "label_ratio": _ratio(sizes),
-        "duplicate_share": _mean(rows["text_hash"].duplicated()),
-        "synthetic_share": _mean(rows["is_synthetic"]),
-        "n_words_mean": _mean(rows["n_words"]),
+        "label_share_min": min(sizes, default=math.nan) / size,
+        "label_ratio": _ratio(rows),
+        "duplicate_share": 1 - rows["text_hash"].n_unique() / size,
+        "synthetic_share": _mean(rows, "is_synthetic"),
+        "n_words_mean": _mean(rows, "n_words"),
     }
 
 
-def _compare_splits(rows: pd.DataFrame) -> Facts:
+def _compare_splits(rows: "pl.DataFrame") -> tuple["pl.DataFrame", Facts]:
     """Marks rows whose text or document is in another split too; each split against train and against the whole.
 
     `<split>.n_words_ratio` and `.alpha_share_ratio` are means over train's; `.label_share_deviation` is the largest
     difference of a label's share from its share in the whole.
     """
-    code = pd.Series(pd.factorize(rows["split"])[0], index=rows.index)
-    for what in ("text", "document"):
-        same = code.groupby(rows[f"{what}_hash"])
-        rows[f"{what}_elsewhere"] = (same.transform("min") != same.transform("max")).astype("int8")
-    facts: Facts = {"splits": rows["split"].nunique()}
-    share = rows["label"].value_counts(normalize=True)
-    train = rows[rows["split"] == TRAIN]
-    for name, part in rows.groupby("split"):
-        sizes = part["label"].value_counts().reindex(share.index, fill_value=0)
-        facts |= {
-            f"{name}.rows": len(part),
-            f"{name}.rows_per_label_min": _mean(sizes.min()),
-            f"{name}.label_share_deviation": _mean((sizes / len(part) - share).abs().max()),
-            f"{name}.n_words_ratio": _over(part["n_words"], train["n_words"]),
-            f"{name}.alpha_share_ratio": _over(part["alpha_share"], train["alpha_share"]),
-        }
-    return facts
+    import polars as pl
+
+    code = pl.col("split").to_physical()
+    rows = rows.with_columns(
+        (code.min().over(f"{what}_hash") != code.max().over(f"{what}_hash")).cast(pl.Int8).alias(f"{what}_elsewhere")
+        for what in ("text", "document")
+    )
+    facts: Facts = {"splits": rows["split"].n_unique()}
+    whole, train = _labels(rows), rows.filter(pl.col("split") == TRAIN)
+    for (name,), part in rows.group_by("split", maintain_order=True):
+        sizes = _labels(part)
+        facts |= {f"{name}.rows": len(part), f"{name}.rows_per_label_min": min(sizes.get(label, 0) for label in whole)}
+        facts |= {f"{name}.{what}": value for what, value in _like(part, whole, train).items()}
+    return rows, facts
 
 
-def _near_train(rows: pd.DataFrame, folder: Path, names: list[str]) -> "pd.Series[int]":
-    """1 for rows that models are judged on and that a row of train comes `NEAR`, one for each such row of train.
+def _like(part: "pl.DataFrame", whole: dict[str, int], train: "pl.DataFrame") -> Facts:
+    """How far the rows of a split are from what they should be a fair sample of."""
+    return {
+        "label_share_deviation": drift.share_change(whole, _labels(part)),
+        "n_words_ratio": _over(part, train, "n_words"),
+        "alpha_share_ratio": _over(part, train, "alpha_share"),
+    }
+
+
+def _near_train(rows: "pl.DataFrame", folder: Path, names: list[str]) -> "pl.DataFrame":
+    """Marks rows that models are judged on and that a row of train comes `NEAR`, one for each such row of train.
 
     Memory: a sketch a judged row (see nightforge/similar.py); rows of train stream by.
     """
-    judged = rows.index[rows["split"] != TRAIN]
-    index = Index((sketch(r.text, NEAR) for r in _records(folder, [n for n in names if n != TRAIN])), NEAR)
-    found = {index.find(sketch(r.text, NEAR)) for r in _records(folder, [n for n in names if n == TRAIN])}
-    marks = pd.Series(0, rows.index, "int8")
-    marks[judged[[at for at in found if at is not None]]] = 1
-    return marks
+    import polars as pl
+
+    judged = (rows["split"] != TRAIN).arg_true()
+    index = Index((sketch(text, NEAR) for text in _texts(folder, [n for n in names if n != TRAIN])), NEAR)
+    found = {index.find(sketch(text, NEAR)) for text in _texts(folder, [n for n in names if n == TRAIN])}
+    marks = pl.zeros(len(rows), pl.Int8, eager=True)
+    hit = judged.gather(sorted(at for at in found if at is not None))
+    return rows.with_columns(near_train=marks.scatter(hit, 1))
 
 
-def _records(folder: Path, names: list[str]) -> Iterator[Record]:
-    return (record for name in names for record in shards.read(folder / name))
+def _texts(folder: Path, names: list[str]) -> Iterator[str]:
+    return (text for name in names for batch in batches(folder / name, ["text"]) for text in batch["text"].to_pylist())
 
 
-def _compare_with_splits(rows: pd.DataFrame, folder: Path, names: list[str]) -> Facts:
-    """Marks rows without an origin in train, and rows that repeat what the model will be judged on."""
-    train = table(_signals(folder / TRAIN, [])) if TRAIN in names else table([])
-    judged: dict[str, list[np.ndarray[Any, Any]]] = {"text_hash": [], "words_hash": []}
-    for name in names:
-        if name != TRAIN:
-            part = table(_signals(folder / name, []))
-            for key, seen in judged.items():
-                seen.append(part[key].to_numpy())
-    rows["origin_in_train"] = rows["origin_hash"].isin(train["origin_hash"]).astype("int8")
-    rows["label_as_origin"] = rows["origin_label_hash"].isin(train["origin_label_hash"]).astype("int8")
-    for key, mark in (("text_hash", "equals_evaluation"), ("words_hash", "words_of_evaluation")):
-        rows[mark] = np.isin(rows[key], np.concatenate([*judged[key], np.empty(0, "int64")])).astype("int8")
-    rows["copies"] = rows.groupby("origin_hash")["is_synthetic"].transform("sum").astype("int32")
-    before = _ratio(train["label"].value_counts())
-    return {
+def _compare_with_splits(rows: "pl.DataFrame", folder: Path, names: list[str]) -> tuple["pl.DataFrame", Facts]:
+    """Marks rows without an origin in train, and rows that repeat what the model is trained or judged on.
+
+    The facts `train.<signal>.…` are the distance from train in label and length (see nightforge/drift.py).
+    """
+    import polars as pl
+
+    parts = {name: table(folder / name) for name in names}
+    train = parts.pop(TRAIN, _no_rows())
+    judged = pl.concat([_no_rows(), *parts.values()])
+    rows = rows.with_columns(
+        pl.col(key).is_in(other[key].implode()).cast(pl.Int8).alias(mark)
+        for key, other, mark in (
+            ("origin_hash", train, "origin_in_train"),
+            ("origin_label_hash", train, "label_as_origin"),
+            ("text_hash", train, "equals_train"),
+            ("text_hash", judged, "equals_evaluation"),
+            ("words_hash", judged, "words_of_evaluation"),
+        )
+    ).with_columns(pl.col("is_synthetic").sum().over("origin_hash").cast(pl.Int32).alias("copies"))
+    train = train.with_columns(kept=pl.col("origin_hash").is_in(rows["origin_hash"].implode()))
+    before = _ratio(train)
+    far = drift.compare(drift.profile(train), rows)
+    return rows, {
         "train_rows": len(train),
-        "train_kept_share": _mean(train["origin_hash"].isin(rows["origin_hash"])),
+        "train_kept_share": _mean(train, "kept"),
         "train_label_ratio": before,
-        "label_ratio_change": _ratio(rows["label"].value_counts()) / before if before else math.nan,
+        "label_ratio_change": _ratio(rows) / before if before else math.nan,
+        **_like(rows, _labels(train), train),
+        **{f"train.{name}": value for name, value in flatten(far).items()},
     }
 
 
 def _metrics(artifact: Path, beside: Path) -> Tables:
     """Numbers of a metrics file, and where scores lie beside it, those with the figure worked out again from them."""
+    import polars as pl
+    import polars.selectors as cs
+
     facts = flatten(json.loads(artifact.read_text(encoding="utf-8")))
     if not (beside / SCORES).exists():
         return Tables(None, facts)
-    rows = pd.read_parquet(beside / SCORES)
-    rows = rows.select_dtypes("number").assign(id=rows["id"].astype("str"))
-    if {"nats", "bytes"} <= set(rows):
+    rows = pl.read_parquet(beside / SCORES).select(cs.numeric() - cs.by_name("id"), pl.col("id").cast(pl.String))
+    if {"nats", "bytes"} <= set(rows.columns):
         again = rows["nats"].sum() / (math.log(2) * rows["bytes"].sum()) if len(rows) else math.nan
         facts |= {"scores": len(rows), "bpb_difference": abs(again - facts.get("bpb.value", math.nan))}
     return Tables(rows, facts)
@@ -192,17 +228,29 @@ def texts(artifact: Path, wanted: set[str]) -> dict[str, str]:
     if artifact.suffix == ".json" or not wanted:
         return {}
     folders = [artifact / name for name in splits(artifact)] or [artifact]
-    records = (record for folder in folders for record in shards.read(folder))
-    return {name: record.text for record in records if (name := plain_id(record.id)) in wanted}
+    rows = (row for folder in folders for batch in batches(folder, ["id", "text"]) for row in batch.to_pylist())
+    return {name: row["text"] for row in rows if (name := plain_id(row["id"])) in wanted}
 
 
-def _ratio(sizes: "pd.Series[int]") -> float:
-    return float(sizes.max() / sizes.min()) if len(sizes) else math.nan
+def _labels(rows: "pl.DataFrame") -> dict[str, int]:
+    """Rows of each label."""
+    counts = rows["label"].value_counts()
+    return dict(zip(counts["label"].to_list(), counts["count"].to_list(), strict=True))
 
 
-def _mean(values: Any) -> float:
-    return float(np.mean(values)) if np.size(values) else math.nan
+def _ratio(rows: "pl.DataFrame") -> float:
+    sizes = _labels(rows).values()
+    return max(sizes) / min(sizes) if sizes else math.nan
 
 
-def _over(part: "pd.Series[Any]", whole: "pd.Series[Any]") -> float:
-    return _mean(part) / _mean(whole) if _mean(whole) else math.nan
+def _mean(rows: "pl.DataFrame", name: str) -> float:
+    """Mean of a column; NaN where there are no rows."""
+    import polars as pl
+
+    found = rows[name].cast(pl.Float64).mean()
+    return math.nan if found is None else float(found)  # type: ignore[arg-type]
+
+
+def _over(part: "pl.DataFrame", whole: "pl.DataFrame", name: str) -> float:
+    mean = _mean(whole, name)
+    return _mean(part, name) / mean if mean else math.nan

@@ -1,21 +1,38 @@
 """Signals by hand: what each column of the table says of a record."""
 
+import json
+import re
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightforge import privacy
 from nightforge.records import Record
-from nightforge.signals import COLUMNS, flatten, of_record
+from nightforge.signals import _SUSPECT, COLUMNS, READ, flatten, of_batch
+from tasks.shards import SCHEMA
 
 
-def signals(text: str, **other: object) -> dict[str, object]:
-    return of_record(Record(id="ab12", text=text, **other))  # type: ignore[arg-type]
+def of_records(*records: Record) -> list[dict[str, Any]]:
+    rows = [asdict(r) | {"meta": json.dumps(r.meta)} for r in records]
+    return of_batch(pa.RecordBatch.from_pylist(rows, SCHEMA).select(READ)).to_dicts()
+
+
+def of_record(record: Record) -> dict[str, Any]:
+    return of_records(record)[0]
+
+
+def signals(text: str, **other: Any) -> dict[str, Any]:
+    return of_record(Record(id="ab12", text=text, **other))
 
 
 def test_counts_by_hand() -> None:
     row = signals("Ab 12\ufffd\x07 <|eos|>é", label="plant", source="pkg:wn#7", meta={"parent": "p"})
     assert (row["n_chars"], row["n_words"]) == (16, 3)
-    assert row["alpha_share"] == 6 / 16  # A b e o s é
+    assert row["alpha_share"] == 6 / 16  # A b e o s é: fractions that a float32 holds
     assert row["digit_share"] == 2 / 16
     assert (row["n_replacement"], row["n_control"], row["n_markers"]) == (1, 1, 1)
     assert (row["source"], row["is_synthetic"], row["n_bytes"]) == ("pkg:wn", 1, 0)
@@ -71,11 +88,46 @@ def test_a_plain_name_is_shown(name: str) -> None:
     assert of_record(Record(id="a", text="", label=name))["label"] == name
 
 
-@given(st.text(), st.none() | st.text())
-def test_any_text_gives_every_column(text: str, label: str | None) -> None:
-    row = signals(text, label=label)
-    assert set(row) == set(COLUMNS)
-    assert 0 <= float(str(row["alpha_share"])) + float(str(row["digit_share"])) <= 1
+def test_an_id_or_a_name_is_there_for_every_record() -> None:
+    one, other = of_records(
+        Record(id="a", text=""), Record(id="a", text="", label="b", media_type="image/png", content=b"png")
+    )
+    assert (one["label"], one["language"], one["source"], one["n_bytes"]) == ("", "", "", 0)
+    assert (other["label"], other["media_type"], other["n_bytes"]) == ("b", "image/png", 3)
+
+
+def test_origin_and_document() -> None:
+    made = Record(id="b", text="", label="x", meta={"parent": "a", "document": "d"})
+    real, variant, other = of_records(Record(id="a", text="", label="x"), made, Record(id="d", text="", label="y"))
+    assert (real["is_synthetic"], variant["is_synthetic"]) == (0, 1)
+    assert real["origin_hash"] == variant["origin_hash"] != other["origin_hash"]
+    assert real["origin_label_hash"] == variant["origin_label_hash"] != other["origin_label_hash"]
+    assert variant["document_hash"] == other["document_hash"] != real["document_hash"]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5))
+def test_any_texts_are_counted_as_python_counts_them(texts: list[str]) -> None:
+    """The characters of all rows are counted as one; no row may take from its neighbour."""
+    for text, row in zip(texts, of_records(*(Record(id="a", text=text) for text in texts)), strict=True):
+        assert set(row) == set(COLUMNS)
+        assert (row["n_chars"], row["n_words"]) == (len(text), len(text.split()))
+        letters, digits = (sum(map(len, re.findall(pattern, text))) for pattern in (r"[^\W\d_]+", r"\d+"))
+        size = max(len(text), 1)
+        assert (row["alpha_share"], row["digit_share"]) == (pytest.approx(letters / size), pytest.approx(digits / size))
+        assert row["n_replacement"] == text.count("\ufffd")
+        assert row["n_control"] == len(re.findall(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", text))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.none() | st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_label_and_place_give_every_column(text: str, label: str | None) -> None:
+    assert set(signals(text, label=label, source=text, language=label)) == set(COLUMNS)
+
+
+@given(st.text(st.sampled_from("a1 :@.-+([)]tTkKeEyYſK0://\x1cpP\u2003")))
+def test_what_is_not_searched_holds_nothing(text: str) -> None:
+    import polars as pl
+
+    assert pl.Series([text]).str.contains(_SUSPECT).item() or not privacy.may_hold(text)
 
 
 def test_flatten_keeps_numbers_and_names_terms() -> None:
