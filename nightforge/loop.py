@@ -158,7 +158,9 @@ def start(model: Any, settings: Settings, seed: int, precision: str) -> Run:
     return Run(model, optimizer, settings, seed, precision)
 
 
-def steps(run: Run, data: Corpus, loss: Loss, evaluate: Callable[[Any], float]) -> Iterator[Stepped | Evaluated]:
+def steps(
+    run: Run, data: Corpus, loss: Loss, evaluate: Callable[[Any], float], first: tuple[Corpus, int] | None = None
+) -> Iterator[Stepped | Evaluated]:
     """Train until the end, from wherever the run stands; then the best weights are in the model.
 
     Args:
@@ -166,19 +168,29 @@ def steps(run: Run, data: Corpus, loss: Loss, evaluate: Callable[[Any], float]) 
         data: the training set.
         loss: of the model's family.
         evaluate: of a model in evaluation mode; smaller is better.
+        first: a corpus that the first so many steps are drawn from instead.
 
     Raises:
         DataError: a loss or a gradient is not finite; the model still holds the weights before that step.
     """
-    order = islice(batch_order(data, run.settings.batch_tokens, run.seed), run.step, None)
+    order = islice(_drawn(data, first, run), run.step, None)
     while not run.ended:
         run.model.train()
-        yield _step(run, data.batch(next(order)), loss)
+        corpus, rows = next(order)
+        yield _step(run, corpus.batch(rows), loss)
         if run.step % run.settings.eval_every == 0 or run.step == run.settings.steps:
             run.model.eval()
             yield _evaluated(run, evaluate(run.model))
     run.model.load_state_dict(run.best_weights)
     run.model.eval()
+
+
+def _drawn(data: Corpus, first: tuple[Corpus, int] | None, run: Run) -> Iterator[tuple[Corpus, list[int]]]:
+    """Where the rows of each step of the run come from, and which they are."""
+    if first:
+        early, most = first
+        yield from ((early, rows) for rows in islice(batch_order(early, run.settings.batch_tokens, run.seed), most))
+    yield from ((data, rows) for rows in batch_order(data, run.settings.batch_tokens, run.seed))
 
 
 def _step(run: Run, batch: torch.Tensor, loss: Loss) -> Stepped:

@@ -26,7 +26,7 @@ from tasks import probe, shards, stage, wiring
 from tasks.doctor_check import Check, Size
 from tasks.doctor_source import cached, config, peek
 
-CHAIN = ("clean", "split", "balance", "augment", "train", "evaluate")
+CHAIN = ("clean", "split", "balance", "augment", "knowledge", "train", "evaluate")
 WORDS = """small large green bright river stone animal plant tree bird wing leaf water hand slow quick old young round
 flat northern common wild edible having with from near under over found used made of the a and or""".split()  # noqa: SIM905
 RECORDS, LOOKED_AT = 240, 20_000

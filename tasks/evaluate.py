@@ -1,6 +1,7 @@
 """evaluate: what the dense model is worth on validation documents that early stopping did not see, and its speed."""
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from nightforge import loop, models, scoring, tokenizer
 from nightforge.config import Config
 from nightforge.errors import ConfigError, DataError
 from nightforge.evaluate._subject import Scores, Subject
+from nightforge.knowledge import Cloze
 from nightforge.methods import Chosen, Method
 from nightforge.records import document
 from nightforge.stats import Bootstrap
@@ -21,6 +23,7 @@ from tasks import probe, shards
 from tasks.hashing import sha256_tree, size_mb
 from tasks.progress import report
 from tasks.stage import Measured
+from tasks.wiring import home_folder
 
 
 class EvaluateConfig(Config):
@@ -42,7 +45,17 @@ class EvaluateConfig(Config):
     """Tokens generated from each."""
 
 
-def run(cfg: EvaluateConfig, seed: int, dense: Path, splits: Path, balanced: Path, evaluation: Path) -> Measured:
+def run(
+    cfg: EvaluateConfig,
+    seed: int,
+    dense: Path,
+    base: Path,
+    splits: Path,
+    balanced: Path,
+    knowledge: Path,
+    cloze: Path,
+    evaluation: Path,
+) -> Measured:
     """Score the validation documents that early stopping did not look at; write scores.parquet and samples.json.
 
     Raises:
@@ -62,9 +75,11 @@ def run(cfg: EvaluateConfig, seed: int, dense: Path, splits: Path, balanced: Pat
         tokens=scoring.text_tokens(encoded),
         bytes=scoring.text_bytes([r.text for r in records]),
         groups=np.array([document(r) for r in records]),
-        training=lambda: shards.read(balanced),
+        training=lambda: chain(shards.read(balanced), shards.read(knowledge)),
         boot=cfg.bootstrap,
         seed=seed,
+        questions=[Cloze(**row) for row in shards.rows(cloze)],
+        before=_before(base),
     )
     found = _measured(cfg.metrics, subject)
     _write(evaluation, subject, found)
@@ -84,6 +99,18 @@ def run(cfg: EvaluateConfig, seed: int, dense: Path, splits: Path, balanced: Pat
     }
     metrics = {key: value for scores in found for key, value in scores.metrics.items()}
     return Measured(metrics | facts, {**speed, "runtime": f"torch {torch.__version__}"})
+
+
+def _before(base: Path) -> models.Loaded | None:
+    """The model that training began from, as models/base.json recorded it."""
+    recorded = json.loads(base.read_text(encoding="utf-8"))
+    if "folder" not in recorded:
+        return None
+    model, words = models.read_transformers(home_folder() / recorded["folder"])
+    context = models.context_length(model)
+    if tokenizer.add_labels(words, []) and len(words) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(words), mean_resizing=False)
+    return models.Loaded(model.to(loop.device()).eval(), words, {"context_length": context})
 
 
 def _measured(metrics: list[Method], subject: Subject) -> list[Scores]:

@@ -5,13 +5,15 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from pydantic import Field
 
-from nightforge import loop, models, scoring, tokenizer
+from nightforge import entities, loop, models, scoring, tokenizer
 from nightforge.config import Config
 from nightforge.errors import SourceMoved
 from nightforge.methods import Chosen, Method
@@ -28,6 +30,15 @@ BOARDS = Path(".nightforge/tensorboard/train")
 """TensorBoard's event files carry the time of day, so they are no output of the stage: `tensorboard --logdir` here."""
 
 
+class Told(Config):
+    """How the facts of data/knowledge take part."""
+
+    order: Literal["mixed", "first"]
+    """`mixed`: among the other rows. `first`: training begins on them alone, and goes on with the other rows."""
+    first_share: float = Field(gt=0, lt=1)
+    """Share of the steps that see told facts alone, where they come first."""
+
+
 class TrainConfig(Config):
     """What is trained, and how."""
 
@@ -38,29 +49,42 @@ class TrainConfig(Config):
     """The kind of network, its shape and its vocabulary; of a starting model only its context applies."""
     loop: loop.Settings
     """The optimizer, its schedule and when it stops."""
+    knowledge: Told
+    """How told facts take part; nothing where the stage `knowledge` has no sources."""
     eval_documents: int = Field(ge=1)
     """Documents of the validation split, evenly spaced and every second at most, that early stopping looks at; evaluate
     scores the others."""
 
 
 def run(
-    cfg: TrainConfig, seed: int, base: Path, balanced: Path, splits: Path, dense: Path, work: Path, plots: Path
+    cfg: TrainConfig,
+    seed: int,
+    base: Path,
+    balanced: Path,
+    splits: Path,
+    knowledge: Path,
+    entity_vectors: Path,
+    dense: Path,
+    work: Path,
+    plots: Path,
 ) -> Measured:
     """Train, keep the best weights, and write the model folder, the curves and the figures."""
     begun = time.perf_counter()
     check_base(base, cfg.model)
     torch.set_num_threads(cfg.loop.threads)
     torch.manual_seed(seed)
-    model, words = _starting_model(cfg, balanced)
+    texts = Texts(balanced, knowledge, cfg.knowledge.order)
+    model, words = _starting_model(cfg, texts, entity_vectors)
     context = min(shape(cfg).context, models.context_length(model))
-    data = loop.corpus(tokenizer.encode_all(words, shards.read(balanced)), context)
+    data = loop.corpus(tokenizer.encode_all(words, texts.main()), context)
+    first = texts.first(cfg, words, context)
     watched = loop.watched(map(document, shards.read(splits / "validation")), cfg.eval_documents)
     seen = [record for record in shards.read(splits / "validation") if document(record) in watched]
     evaluate = _evaluation(words, seen, context)
     training, rows, timed = _begin(cfg, seed, model.to(loop.device()), data, work)
-    first, tokens = training.step, 0
+    resumed, tokens = training.step, 0
     prepared = time.perf_counter()
-    for event in _logged(loop.steps(training, data, cfg.family.module.loss, evaluate), work.name):
+    for event in _logged(loop.steps(training, data, cfg.family.module.loss, evaluate, first), work.name):
         rows.append(list(event))
         if isinstance(event, loop.Stepped):
             tokens += event.tokens
@@ -75,7 +99,7 @@ def run(
     speed = {
         "seconds": time.perf_counter() - begun,
         "tokens_per_s": tokens / (ended - prepared),
-        "resumed_from_step": first,
+        "resumed_from_step": resumed,
         "precision": training.precision,
         "precision_seconds_per_step": timed,
         "device": loop.device(),
@@ -105,18 +129,46 @@ def check_base(base: Path, wanted: str) -> None:
             raise SourceMoved(f"{path}: not the file that {base} recorded. Run: nightforge snapshot")
 
 
-def _starting_model(cfg: TrainConfig, balanced: Path) -> tuple[Any, Any]:
-    """The network and its tokenizer, with a token for every label of the training set."""
-    labels = {record.label for record in shards.read(balanced) if record.label}
+class Texts(NamedTuple):
+    """What is trained on."""
+
+    balanced: Path
+    knowledge: Path
+    order: str
+
+    def main(self) -> Iterator[Record]:
+        """The rows of the run's main part."""
+        return chain(shards.read(self.balanced), shards.read(self.knowledge) if self.order == "mixed" else ())
+
+    def all(self) -> Iterator[Record]:
+        """Every row."""
+        return chain(shards.read(self.balanced), shards.read(self.knowledge))
+
+    def first(self, cfg: TrainConfig, words: Any, context: int) -> tuple[loop.Corpus, int] | None:
+        """The rows that training begins on alone, and for how many steps."""
+        if self.order == "mixed" or not shards.count(self.knowledge):
+            return None
+        told = loop.corpus(tokenizer.encode_all(words, shards.read(self.knowledge)), context)
+        return told, round(cfg.loop.steps * cfg.knowledge.first_share)
+
+
+def _starting_model(cfg: TrainConfig, texts: Texts, entity_vectors: Path) -> tuple[Any, Any]:
+    """The network and its tokenizer, with a token for every label of the training set, and for the chosen entities."""
+    labels = {record.label for record in texts.all() if record.label}
+    rows = list(shards.rows(entity_vectors))
     if cfg.model == SCRATCH:
-        texts = (record.text for record in shards.read(balanced))
-        words = tokenizer.train(texts, labels, shape(cfg).vocab, shape(cfg).context)
-        return cfg.family.module.build(cfg.family.cfg, words), words
-    models.check_architecture(home_folder() / cfg.model)
-    model, words = models.read_transformers(home_folder() / cfg.model)
-    tokenizer.add_labels(words, labels)
-    if len(words) > model.get_input_embeddings().num_embeddings:
-        model.resize_token_embeddings(len(words), mean_resizing=False)
+        every = (record.text for record in texts.all())
+        words = tokenizer.train(every, labels, shape(cfg).vocab - len(rows), shape(cfg).context)
+        model = cfg.family.module.build(cfg.family.cfg, words)
+    else:
+        models.check_architecture(home_folder() / cfg.model)
+        model, words = models.read_transformers(home_folder() / cfg.model)
+        tokenizer.add_labels(words, labels)
+        if len(words) > model.get_input_embeddings().num_embeddings:
+            model.resize_token_embeddings(len(words), mean_resizing=False)
+    if rows:
+        places = np.array([row["vector"] for row in rows], dtype=np.float32)
+        entities.give_tokens(model, words, [row["name"] for row in rows], places)
     return model, words
 
 

@@ -82,6 +82,21 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path: Path, killed_after: int)
     assert_same(weights(second), weights(whole))
 
 
+def test_training_may_begin_on_another_corpus() -> None:
+    """The rows of the first steps are of that corpus alone, those of the others of the main one."""
+    early = loop.corpus([[299, 299, 1]] * 30, 64)
+    seen: list[set[int]] = []
+
+    def spying(trained: Any, batch: torch.Tensor) -> tuple[torch.Tensor, int]:
+        seen.append({int(row[0]) for row in batch})
+        return causal_lm.loss(trained, batch)
+
+    run = loop.start(model(), SETTINGS, seed=3, precision="fp32")
+    list(loop.steps(run, DATA, spying, evaluate, (early, 5)))
+    assert all(batch == {299} for batch in seen[:5])
+    assert len(seen) > 5 and all(299 not in batch for batch in seen[5:])
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
     one, two = trained(SETTINGS)[0], trained(SETTINGS)[0]
     assert_same(weights(one), weights(two))

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -16,9 +17,10 @@ import yaml
 
 from nightforge import models, tokenizer
 from nightforge.errors import ConfigError, SourceMoved
+from nightforge.knowledge import Cloze
 from nightforge.records import Record, content_id
 from nightforge.train import causal_lm
-from tasks import evaluate, shards, train
+from tasks import evaluate, knowledge, shards, train
 from tasks.hashing import sha256_file, sha256_tree
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +44,17 @@ def evaluation(**changes: Any) -> evaluate.EvaluateConfig:
     return evaluate.EvaluateConfig(**values | small | changes)
 
 
+def told(project: Path, texts: list[str], names: list[str], questions: list[Cloze]) -> None:
+    """What the stage `knowledge` hands to training and evaluation."""
+    shards.write(project / "data/knowledge", [Record(id=content_id(t), text=t) for t in texts])
+    with shards.Shards(project / "data/entity_vectors", knowledge.ENTITIES) as out:
+        for name, vector in zip(names, np.eye(len(names)).tolist(), strict=True):
+            out.add({"name": name, "vector": vector})
+    with shards.Shards(project / "data/cloze", knowledge.CLOZE) as out:
+        for question in questions:
+            out.add(question._asdict())
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     texts = [
@@ -53,6 +66,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     records = [Record(id=content_id(t, label), text=t, label=label) for t, label in texts]
     shards.write(tmp_path / "data/balanced", records[:36])
     shards.write(tmp_path / "data/splits/validation", records[36:])
+    told(tmp_path, [], [], [])
     (tmp_path / "base.json").write_text('{"from": "scratch"}')
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -62,11 +76,38 @@ def trained(project: Path, cfg: train.TrainConfig, name: str) -> tuple[Path, Any
     for folder in ("work", "out"):
         (project / name / folder).mkdir(parents=True, exist_ok=True)
     out = project / name / "out"
-    data, splits = project / "data/balanced", project / "data/splits"
-    measured = train.run(
-        cfg, 17, project / "base.json", data, splits, out / "dense", project / name / "work", out / "plots"
-    )
+    given = (project / "data" / p for p in ("balanced", "splits", "knowledge", "entity_vectors"))
+    measured = train.run(cfg, 17, project / "base.json", *given, out / "dense", project / name / "work", out / "plots")
     return out, measured
+
+
+def inputs(project: Path) -> list[Path]:
+    return [project / "base.json", *(project / "data" / p for p in ("splits", "balanced", "knowledge", "cloze"))]
+
+
+@pytest.mark.slow
+def test_told_facts_are_learnt_in_words_never_told(project: Path) -> None:
+    """Mixed or first, facts that training told are found again in another phrasing, those held out at chance."""
+    names = [f"{a}{b}o" for a in "bdfgkl" for b in "aeiou"]
+    colours = ["red", "green", "blue", "grey"]
+    facts = [(name, colours[i % 4]) for i, name in enumerate(names)]
+    texts = [p.format(n, c) for n, c in facts[:24] for p in ("The hue of {0} is {1}.", "{0} has hue {1}.", "{0}: {1}")]
+    questions = [
+        Cloze("hue", [f"{n} hue is {x}" for x in [c, *(x for x in colours if x != c)]], i < 24, "", None)
+        for i, (n, c) in enumerate(facts)
+    ]
+    told(project, texts, names[:24], questions)
+    long = config(steps=500, batch_tokens=400, eval_every=250, lr=0.01)
+    for order in ("mixed", "first"):
+        cfg = long.model_copy(update={"knowledge": train.Told.model_validate({"order": order, "first_share": 0.9})})
+        out, _ = trained(project, cfg, order)
+        words = models.load(out / "dense").tokenizer
+        assert words.tokenize("bao") == ["bao"] and len(words) <= SHAPE["vocab"]
+        got, _ = evaluate.run(evaluation(), 17, out / "dense", *inputs(project), project / f"{order}-e")
+        print(order, got["cloze"])
+        assert got["cloze"]["told"]["chance"] == 0.25
+        assert got["cloze"]["told"]["after"]["low"] > 0.25, (order, got["cloze"])
+        assert got["cloze"]["held_out"]["facts"] == 6 and "before" not in got["cloze"]["told"]
 
 
 def test_training_twice_gives_the_same_bytes(project: Path) -> None:
@@ -151,9 +192,9 @@ def test_another_starting_model_than_recorded_is_refused(project: Path) -> None:
 @pytest.mark.slow
 def test_evaluate_writes_scores_samples_and_figures(project: Path) -> None:
     out, _ = trained(project, config(), "one")
-    splits, balanced = project / "data/splits", project / "data/balanced"
+    splits = project / "data/splits"
     runs = [
-        evaluate.run(evaluation(), 17, out / "dense", splits, balanced, project / name) for name in ("first", "second")
+        evaluate.run(evaluation(), 17, out / "dense", *inputs(project), project / name) for name in ("first", "second")
     ]
     got, speed = runs[0]
     assert sha256_tree(project / "first") == sha256_tree(project / "second")
@@ -177,4 +218,4 @@ def test_two_metrics_that_write_one_figure_are_refused(project: Path) -> None:
     out, _ = trained(project, config(steps=1), "one")
     twice = evaluation(metrics=[PARAMS["evaluate"]["metrics"][1]] * 2)
     with pytest.raises(ConfigError, match="ngram_gain and ngram_gain both write 'ngram_order'"):
-        evaluate.run(twice, 17, out / "dense", project / "data/splits", project / "data/balanced", project / "e")
+        evaluate.run(twice, 17, out / "dense", *inputs(project), project / "e")

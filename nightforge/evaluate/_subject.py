@@ -1,12 +1,13 @@
 """What is measured of a model, one file a metric: `measure(subject, cfg) -> Scores`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nightforge.knowledge import Cloze
 from nightforge.models import Loaded
 from nightforge.records import Record
 from nightforge.stats import Bootstrap
@@ -29,6 +30,10 @@ class Subject(NamedTuple):
     """Streams the documents that the model was trained on."""
     boot: Bootstrap
     seed: int
+    questions: Sequence[Cloze] = ()
+    """About facts, see nightforge.knowledge."""
+    before: Loaded | None = None
+    """The model that training began from; none where it began from scratch."""
 
 
 @dataclass(frozen=True, slots=True)
