@@ -1,36 +1,31 @@
-"""Thins the largest classes, with imbalanced-learn's RandomUnderSampler (Lemaître, Nogueira, Aridas 2017, JMLR 18)."""
+"""Thins the largest classes at random, with imbalanced-learn's RandomUnderSampler (Lemaître, Nogueira, Aridas 2017,
+JMLR 18)."""
 
-from collections import Counter
 from collections.abc import Sequence
-from statistics import median
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 
-from nightforge import config
+from nightforge.balance._targets import Ints, Thin, coded, lowered, sized
 
 
-class Config(config.Config):
+class Config(Thin):
     """How far a class may stand out."""
 
-    median_ratio_max: float = Field(ge=1)
-    """Largest size of a class ÷ median size of the classes."""
+
+SAMPLE = Config(weights="equal", median_ratio_max=1.5, rows_max=None)
 
 
-SAMPLE = Config(median_ratio_max=1.5)
-
-
-def resample(labels: Sequence[str], features: Any, cfg: Config, rng: np.random.Generator) -> list[int]:
+def resample(labels: Sequence[str], features: Any, cfg: Config, rng: np.random.Generator) -> Ints:
     """Indices of the rows that stay, in their order; `features` are not looked at."""
-    sizes = Counter(labels)
-    cap = int(cfg.median_ratio_max * median(sizes.values())) if sizes else 0
-    targets = {label: cap for label, size in sizes.items() if size > cap}
+    names, codes = coded(labels)
+    targets = {names.index(label): n for label, n in lowered(sized(names, codes), cfg).items()}
     if not targets:
-        return list(range(len(labels)))
+        return np.arange(len(labels))
+    if len(names) == 1:  # imbalanced-learn wants two classes
+        return np.sort(rng.choice(len(labels), targets[0], replace=False))
     from imblearn.under_sampling import RandomUnderSampler
 
     sampler = RandomUnderSampler(sampling_strategy=targets, random_state=int(rng.integers(2**31)))
-    index = np.arange(len(labels)).reshape(-1, 1)  # (rows, 1)
-    sampler.fit_resample(index, np.asarray(labels))
-    return sorted(int(i) for i in sampler.sample_indices_)
+    sampler.fit_resample(np.arange(len(labels)).reshape(-1, 1), codes)  # (rows, 1): it refuses a plain list
+    return np.sort(sampler.sample_indices_).astype(np.int64)

@@ -101,14 +101,15 @@ def planned(
     tmp_path: Path, records: list[Record], steps: list[dict[str, Any]]
 ) -> tuple[dict[str, int], dict[str, Any]]:
     shards.write(tmp_path / "splits" / "train", records)
-    cfg = BalanceConfig.model_validate({"steps": steps})
-    metrics = balance.run(cfg, 1, tmp_path / "splits", tmp_path / "plan", tmp_path / "rejects")
+    plain = {"by": "label", "embedding": {"encoder": None, "batch_texts": 8}}
+    cfg = BalanceConfig.model_validate(plain | {"steps": steps})
+    metrics = balance.run(cfg, 1, tmp_path / "splits", tmp_path / "assets", tmp_path / "plan", tmp_path / "rejects")
     return {row["id"]: row["copies"] for row in shards.rows(tmp_path / "plan")}, metrics
 
 
 STEPS = [
-    {"name": "undersample", "median_ratio_max": 3.0},
-    {"name": "oversample", "synthetic_share_max": 0.2, "copies_max": 2},
+    {"name": "undersample", "weights": "equal", "median_ratio_max": 3.0, "rows_max": None},
+    {"name": "oversample", "weights": "equal", "synthetic_share_max": 0.2, "copies_max": 2},
 ]
 SIZES = {"plant": 60, "food": 10, "time": 4}
 
