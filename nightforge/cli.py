@@ -1,4 +1,4 @@
-"""The command line: `nightforge run`, `doctor`, `generate`, `diff`, `snapshot`, `methods`, `ui`.
+"""The command line: `nightforge run`, `doctor`, `clean`, `generate`, `diff`, `snapshot`, `methods`, `ui`.
 
 The one file of the library that opens doors onto `tasks` and `flows`; each opens only when its command is called.
 """
@@ -61,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
     run = command("run", "Run the pipeline to its verdict; exit 0 when the contract is MET, 3 when NOT MET.", _run)
     run.add_argument("--dry", action="store_true", help="only say what would rerun, why, and how long it would take")
     command("doctor", "Check machine, versions, data, params and one batch through the whole chain.", _doctor)
+    clean = command("clean", "Say what each cleaning rule would drop, alone and together; writes nothing.", _clean)
+    clean.add_argument("--explain", action="store_true", required=True, help="(to clean: dvc repro clean)")
+    clean.add_argument("--preset", metavar="NAME", help="one of clean.presets (default: the one chosen)")
+    clean.add_argument("--rows", type=int, metavar="N", help="an even sample of so many raw rows (default: all)")
+    clean.add_argument("--examples", type=int, default=0, metavar="N", help="so many redacted examples a reason")
     gen = command("generate", "Try the accepted model.", _generate)
     gen.add_argument("--label", help="condition on this label")
     gen.add_argument("--prompt", default="", help="text to go on from")
@@ -99,6 +104,12 @@ def _doctor(args: argparse.Namespace) -> int:
     from tasks.doctor import main as doctor
 
     return doctor(Path.cwd())
+
+
+def _clean(args: argparse.Namespace) -> int:
+    from tasks.clean_explain import main as explain
+
+    return explain(args.preset, args.rows, args.examples)
 
 
 def _generate(args: argparse.Namespace) -> int:

@@ -60,9 +60,11 @@ def choose(stage: str, spec: Any) -> Method:
 
 
 def explain(error: ValidationError) -> str:
-    """A validation error as one line a field: where, what was wrong, what came."""
+    """A validation error as one line a field: where, what was wrong, what came (but for a section as a whole)."""
     return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']} (got {e.get('input')!r})" for e in error.errors()
+        f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg'].removeprefix('Value error, ')}"
+        + ("" if isinstance(e.get("input"), dict) else f" (got {e.get('input')!r})")
+        for e in error.errors()
     )
 
 

@@ -57,7 +57,7 @@ class Job(NamedTuple):
     work: Path
     """Where the chunk's folder comes to lie."""
     sample: tuple[int, int] | None = None
-    """To explain: so many rows, evenly spread over so many; of these nothing is left out. None to clean."""
+    """To explain: so many rows, evenly spread over so many; all are kept, and each reason is a reject."""
 
     def __str__(self) -> str:
         return f"chunk {self.chunk.number} (row groups {self.chunk.groups} of {self.chunk.part})"
@@ -154,12 +154,13 @@ class Out:
             view, found = judged(record, self.rules, tally)
             if found:
                 tally.drop(found)
-                rejects.append(_reject(record, found) | {"at": self.rows + at})
+                told = [found[i:] for i in range(len(found))] if self.every else [found]
+                rejects += [_reject(record, those) | {"at": self.rows + at} for those in told]
             if self.every or not found:
                 kept.append((at, view.record))
                 for rule, signatures in zip(self.corpus, signed, strict=True):
                     signatures.append(rule.call(view))
-        tally.rows.update(read=len(given), kept=len(given) - len(rejects))
+        tally.rows.update(read=len(given))
         tally.before.update(record.label or "none" for record in given)
         self.ids.extend([record.id.encode() for _, record in kept])
         for spill, signatures in zip(self.signed, signed, strict=True):
