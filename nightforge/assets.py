@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from nightforge.errors import AssetMissing, DataError
@@ -28,8 +29,10 @@ def folder(assets: Path, name: str, what: str) -> Path:
     return found
 
 
-def texts(assets: Path, name: str) -> list[str]:
-    """The texts of an asset in the order of its files: `text` of each line of *.jsonl, each paragraph of *.txt.
+def texts(assets: Path, name: str, keys: Sequence[str] = ("text",)) -> list[str]:
+    """The texts of an asset in the order of its files: `keys` of each line of *.jsonl, each paragraph of *.txt.
+
+    The texts of several keys are joined by line breaks.
 
     Raises:
         AssetMissing: the asset is not there.
@@ -46,18 +49,18 @@ def texts(assets: Path, name: str) -> list[str]:
         if path.suffix == ".txt":
             found += re.split(r"\n\s*\n", content)
         else:
-            found += (_of_line(line, f"{path}:{at}") for at, line in enumerate(content.split("\n"), 1) if line.strip())
+            lines = enumerate(content.split("\n"), 1)
+            found += (_of_line(line, keys, f"{path}:{at}") for at, line in lines if line.strip())
     kept = [text.strip() for text in found if text.strip()]
     if not kept:
         raise DataError(f"{assets / name}: expected texts in *.jsonl or *.txt, found none.")
     return kept
 
 
-def _of_line(line: str, place: str) -> str:
+def _of_line(line: str, keys: Sequence[str], place: str) -> str:
     try:
-        text = json.loads(line)["text"]
+        found = json.loads(line)
+        return "\n".join([found[key] for key in keys])
     except (ValueError, KeyError, TypeError):
-        text = None
-    if not isinstance(text, str):
-        raise DataError(f'{place}: expected a JSON object such as {{"text": "…"}}, got {line[:80]!r}.')
-    return text
+        shown = ", ".join(f'"{key}": "…"' for key in keys)
+        raise DataError(f"{place}: expected a JSON object such as {{{shown}}}, got {line[:80]!r}.") from None
