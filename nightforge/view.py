@@ -55,21 +55,44 @@ class View:
         return np.fromiter(map(kinds.__getitem__, self.tokens), np.int64, len(self.tokens))
 
     @cached_property
+    def kinds(self) -> set[str]:
+        """The different words, in lower case."""
+        return set(map(str.lower, self.counts))
+
+    @cached_property
+    def characters(self) -> Counter[str]:
+        """Character → how often it occurs."""
+        return Counter(self.text)
+
+    @cached_property
     def lower(self) -> str:
         """The text in lower case."""
         return self.text.lower()
 
     @cached_property
-    def lines(self) -> list[str]:
-        """The lines that are not blank, white space at their ends gone."""
-        return [line for line in map(str.strip, self.text.split("\n")) if line]
+    def raw_lines(self) -> list[str]:
+        """The lines that are not blank, as they stand."""
+        return [line for line in self.text.split("\n") if line and not line.isspace()]
 
     @cached_property
-    def line_sizes(self) -> list[int]:
-        """The characters of each line."""
-        return list(map(len, self.lines))
+    def lines(self) -> list[str]:
+        """The lines that are not blank, white space at their ends gone."""
+        return list(map(str.strip, self.raw_lines))
+
+    @cached_property
+    def repeated_lines(self) -> tuple[int, int]:
+        """Lines that repeat an earlier one to the character, and the characters in them."""
+        return repeated(self.raw_lines)
 
     @cached_property
     def paragraphs(self) -> list[str]:
         """The paragraphs, parted by blank lines, white space at their ends gone."""
         return [p for p in map(str.strip, _BLANK_LINE.split(self.text)) if p] if "\n" in self.text else [self.text]
+
+
+def repeated(units: list[str]) -> tuple[int, int]:
+    """Units that repeat an earlier one, and the characters in them."""
+    kinds = set(units)
+    if len(kinds) == len(units):
+        return 0, 0
+    return len(units) - len(kinds), sum(map(len, units)) - sum(map(len, kinds))

@@ -10,7 +10,7 @@ def test_parts() -> None:
     seen = view(" One, two.\n \nTHREE\n\n\n  four ")
     assert seen.words == seen.tokens == ["One", "two", "THREE", "four"]
     assert seen.folded == ["one", "two", "three", "four"]
-    assert seen.lines == ["One, two.", "THREE", "four"] and seen.line_sizes == [9, 5, 4]
+    assert seen.lines == ["One, two.", "THREE", "four"] and seen.raw_lines == [" One, two.", "THREE", "  four "]
     assert seen.paragraphs == ["One, two.", "THREE", "four"]
 
 
@@ -22,3 +22,9 @@ def test_tokens_are_numbered_in_the_order_of_their_first_occurrence() -> None:
 def test_words_of_another_tokenizer_may_hold_punctuation() -> None:
     seen = view("It's!", ["It", "'s", "!"])
     assert seen.tokens == ["It", "'s", "!"] and seen.words == ["It", "'s"] and seen.folded == ["it", "'s"]
+
+
+def test_repeated_lines_are_counted_with_their_characters() -> None:
+    assert view("ab\nc\nab\n\nab\n\nc").repeated_lines == (3, 5)
+    assert view("").repeated_lines == (0, 0)
+    assert view("ab\n ab").repeated_lines == (0, 0), "to the character"

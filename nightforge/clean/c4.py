@@ -1,0 +1,48 @@
+"""Drops texts as C4 did (Raffel et al. 2020, arXiv 1910.10683, section 2.2); `c4_lines` before it takes lines out."""
+
+import re
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from nightforge import config
+from nightforge.records import Reject
+from nightforge.view import View
+
+_SHORT_FORMS = ("e.g", "i.e", "vs", "Mr", "Mrs", "Ms", "Dr", "Prof", "St", "Jr", "Sr", "Inc", "Ltd", "Co", "Corp")
+_END = re.compile(
+    r"(?<![\s.])(?:"
+    + "".join(rf"(?<!\b{re.escape(form)})" for form in _SHORT_FORMS)
+    + r"(?<!\b[A-Z])\.(?!\.)|[!?։؟।॥‼⁇⁈⁉])"
+    r"[^\w\s]*\s+[^\w\s]*(?=\w)|[。！？｡]+(?=[^\s。！？｡])"
+)
+
+
+class Config(config.Config):
+    """What a text must have and may not hold."""
+
+    sentences_min: int = Field(ge=0)
+    """Fewest sentences; the end of a line ends one."""
+    lorem_ipsum: bool
+    """Whether placeholder text may occur."""
+    curly_brackets: bool
+    """Whether `{` may occur; it is the mark of code, also of wanted code."""
+
+
+SAMPLE = Config(sentences_min=5, lorem_ipsum=False, curly_brackets=False)
+
+
+def judge(view: View, cfg: Config) -> Iterator[Reject]:
+    """Every bound that the text breaks."""
+    if not cfg.lorem_ipsum and "lorem ipsum" in view.lower:
+        yield Reject("lorem_ipsum", "“lorem ipsum”")
+    if not cfg.curly_brackets and "{" in view.text:
+        yield Reject("curly_bracket", "“{”")
+    # A line is a sentence at least: only a text of few lines is looked at closely.
+    if len(view.lines) < cfg.sentences_min and (count := sentences(view.lines)) < cfg.sentences_min:
+        yield Reject("too_few_sentences", f"{count} < {cfg.sentences_min}")
+
+
+def sentences(lines: list[str]) -> int:
+    """Sentences in lines that are not blank: one a line, and one more for each end within, short forms aside."""
+    return len(lines) + sum(len(_END.findall(line)) for line in lines)
