@@ -99,10 +99,15 @@ def _js(then: Counts, now: Counts) -> dict[str, float]:
     n, m = then.sum(), now.sum()
     if not n or not m:
         return {"js": math.nan, "js_beyond_noise": math.nan}
-    p, q = then / n, now / m
-    middle = (p + q) / 2
-    js = (_bits(p, middle) + _bits(q, middle)) / 2
+    js = js_bits(then, now)
     return {"js": js, "js_beyond_noise": max(js - noise(n, m, len(then)) / (8 * math.log(2)), 0.0)}
+
+
+def js_bits(then: npt.NDArray[Any], now: npt.NDArray[Any]) -> float:
+    """The Jensen–Shannon divergence of two rows of counts, neither of them all 0, in bits: 0 … 1."""
+    p, q = then / then.sum(), now / now.sum()
+    middle = (p + q) / 2
+    return (_bits(p, middle) + _bits(q, middle)) / 2
 
 
 def _bits(p: Counts, q: Counts) -> float:

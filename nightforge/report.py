@@ -30,7 +30,7 @@ class Story:
     train: Json
     train_speed: Json
     data: Json
-    """Stage → its metrics, in order: ingest, clean, split, balance, augment, knowledge."""
+    """Stage → its metrics, in order: ingest, clean, split, balance, augment, represent, knowledge."""
     dropped: Sequence[Json]
     """{stage, rule, reason, rows, examples: [{id, source, evidence}]}, most rows first."""
     gates: Sequence[Json]

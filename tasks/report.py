@@ -16,7 +16,7 @@ from tasks import shards, wiring
 from tasks.hashing import sha256_file
 from tasks.wiring import Wiring, bound_name
 
-DATA = ("ingest", "clean", "split", "balance", "augment", "knowledge")
+DATA = ("ingest", "clean", "split", "balance", "augment", "represent", "knowledge")
 REJECTS = "_rejects"
 UNTITLED = "A run that failed"
 KEY_PACKAGES = ("torch", "transformers", "onnxruntime", "onnxruntime-genai", "dvc", "prefect", "great-expectations")

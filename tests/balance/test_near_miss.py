@@ -2,8 +2,9 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from imblearn.under_sampling import NearMiss
 
 from nightforge.balance.near_miss import Config, resample
 
@@ -22,10 +23,9 @@ def by_class(seed: int, sizes: dict[str, int]) -> tuple[list[str], np.ndarray]:
 
 
 @pytest.mark.filterwarnings("ignore")
+@settings(deadline=None)
 @given(st.sampled_from([1, 2, 3]), st.integers(0, 99), st.integers(8, 39))
 def test_the_same_rows_stay_as_with_imbalanced_learn(version: Literal[1, 2, 3], seed: int, rows: int) -> None:
-    from imblearn.under_sampling import NearMiss
-
     labels, points = by_class(seed, {"a": 40, "b": 20, "c": 7})
     cut = {x: min(n, rows) for x, n in {"a": 40, "b": 20}.items() if n > rows}
     theirs = NearMiss(version=version, sampling_strategy=cut)

@@ -1,12 +1,13 @@
 from collections import Counter
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightforge.balance.oversample import Config, resample
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("aaaabbc"), max_size=120), st.integers(0, 5))
 def test_rows_of_a_class_differ_by_one_copy_at_most(labels: list[str], seed: int) -> None:
     cfg = Config(weights="equal", synthetic_share_max=0.4, copies_max=3)

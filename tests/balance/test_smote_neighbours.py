@@ -4,8 +4,10 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from imblearn.over_sampling import BorderlineSMOTE
+from sklearn.neighbors import NearestNeighbors
 
 from nightforge.balance.smote_neighbours import Config, _scores, resample
 
@@ -23,11 +25,9 @@ def mixed(seed: int, large: int = 60, small: int = 20) -> tuple[list[str], np.nd
     return ["a"] * large + ["b"] * small, points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 50))
 def test_scores_are_those_that_imbalanced_learn_starts_from(seed: int) -> None:
-    from imblearn.over_sampling import BorderlineSMOTE
-    from sklearn.neighbors import NearestNeighbors
-
     labels, points = mixed(seed)
     rows, codes = np.arange(60, 80), np.array([0] * 60 + [1] * 20, np.int32)
     search = NearestNeighbors(n_neighbors=6).fit(points)
@@ -37,6 +37,7 @@ def test_scores_are_those_that_imbalanced_learn_starts_from(seed: int) -> None:
     assert _scores(points, rows, codes, config("adasyn")) == pytest.approx(others)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 50), st.sampled_from(["borderline", "adasyn", "sparse"]), st.floats(0, 0.6), st.integers(1, 4))
 def test_copies_are_of_real_rows_within_bounds_and_even_among_equals(
     seed: int, kind: Kind, share: float, copies_max: int

@@ -48,6 +48,29 @@ def accepted(max_quality_loss: float = 0.01) -> dict[str, Any]:
     }
 
 
+def represented(name: str) -> dict[str, Any]:
+    """As the stage represent tells it."""
+    row = {"name": name, "before": 90, "after": 120, "share_before": 0.9, "share_after": 0.6}
+    shortcut = {"ngram": name, "label": name, "rows": 40, "label_share": 0.95, "z": 7.1, "bits": 0.1, "accuracy": 0.5}
+    association = {"group": name, "label": name, "rows": 30, "log_odds": 1.2, "low": 0.4, "high": 2.0}
+    return {
+        "rows_before": 100,
+        "rows_after": 200,
+        "facets": {facet: [row, row | {"name": "b"}] for facet in ("label", "source", "language", "length")},
+        "target": {
+            "texts": 12,
+            "halves_js_bits": 0.1,
+            "before_js_bits": 0.4321,
+            "after_js_bits": 0.321,
+            "by_label": {name: {"before_js_bits": None, "after_js_bits": 0.2}},
+        },
+        "associations": [association | {"log_odds_before": 1.1}],
+        "groups_too_rare": [name],
+        "shortcuts": [shortcut | {"rows_before": None, "label_share_before": None}],
+        "shortcut_baseline_accuracy": 0.4,
+    }
+
+
 def story(label: str = "plant", **changes: Any) -> Story:
     candidate = {
         "bpb": BPB,
@@ -73,7 +96,11 @@ def story(label: str = "plant", **changes: Any) -> Story:
         evaluate_speed=SPEED,
         train={"steps": 900, "loss_last": 2.7},
         train_speed={},
-        data={"ingest": {"rows_read": 100, "rows_rejected": 1}, "clean": {"rows_kept": 90, "rows_rejected": 9}},
+        data={
+            "ingest": {"rows_read": 100, "rows_rejected": 1},
+            "clean": {"rows_kept": 90, "rows_rejected": 9},
+            "represent": represented(label),
+        },
         dropped=[{"stage": "clean", "rule": "length", "reason": label, "rows": 9, "examples": [example]}],
         gates=[gate],
         curves={"steps.csv": {"step": [1.0, 2.0, 3.0], "loss": [3.0, 2.0, 1.5], "lr": [0.1, 0.2, 0.1]}},
@@ -165,6 +192,19 @@ def test_what_is_missing_leaves_the_page_whole(missing: dict[str, Any]) -> None:
     parsed(page)
     for section in ("contract", "candidates", "data", "gates", "training", "evaluation", "samples", "provenance"):
         assert f'id="{section}"' in page
+
+
+def test_representation_is_told_before_and_after() -> None:
+    page = report.render(story())
+    told = page[page.index('id="representation"') : page.index('id="gates"')]
+    for said in ("100 rows", "200 rows", "90.0%", "60.0%", "0.432", "0.321", "“plant”", "95.0%", "1.20", "—"):
+        assert said in told, said
+    assert told.count("<details>") == 6, "all but the labels is folded"
+    bare: dict[str, Any] = {"target": None, "shortcuts": [], "associations": [], "groups_too_rare": []}
+    page = report.render(story(data={"represent": represented("x") | bare}))
+    parsed(page)
+    assert "No n-gram gives a label away" in page and "Named in too few" not in page
+    assert 'id="representation"' not in report.render(story(data={}))
 
 
 def test_a_champion_is_compared_where_there_is_one() -> None:
