@@ -43,7 +43,7 @@ def shingles(words: Sequence[str], count: int) -> npt.NDArray[np.uint64]:
         return np.empty(0, np.uint64)
     each = np.fromiter(map(_HASHES.__getitem__, words), np.uint64, len(words))
     places = _places(count)
-    hashes = each[:runs] * places[0]
+    hashes: npt.NDArray[np.uint64] = each[:runs] * places[0]
     for place in range(1, count):
         hashes += each[place : place + runs] * places[place]
     hashes ^= hashes >> np.uint64(32)

@@ -93,7 +93,7 @@ def minhash(hashes: npt.NDArray[np.uint32], count: int) -> npt.NDArray[np.uint32
     The standard error of that share is sqrt(J (1 - J) / count), since the hashes are well mixed beforehand.
     """
     a, b = _permutations(count)
-    least = np.full(count, 2**32 - 1, np.uint32)
+    least: npt.NDArray[np.uint32] = np.full(count, 2**32 - 1, np.uint32)
     for at in range(0, len(hashes), _BLOCK):
         permuted = a * hashes[at : at + _BLOCK]  # wraps
         permuted += b

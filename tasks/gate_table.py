@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nightforge import drift
+from nightforge.errors import DataError
 from nightforge.signals import COLUMNS, READ, flatten, of_batch, plain_id
 from nightforge.similar import Index, Near, sketch
 from tasks import shards
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 BATCH_BYTES, BATCH_ROWS = 16 << 20, 50_000
 """What a batch holds at most, by the mean size of a shard's rows."""
-TRAIN = "train"
+TRAIN, REJECTED = "train", "rejected.json"
 NEAR = Near(shingle_words=3, bands=32, rows=4, jaccard_min=0.7)
 """What no honest split has on both its sides, whatever the values of the stage that dealt it."""
 SCORES = "scores.parquet"
@@ -52,7 +53,7 @@ def of(artifact: Path, beside: Path) -> Tables:
     if names:
         rows, more = _compare_splits(rows)
         rows = _near_train(rows, artifact, names)
-        facts |= more | {"rows_missing": shards.count(beside) - len(rows)}
+        facts |= more | {"rows_missing": shards.count(beside) - _rejected(artifact) - len(rows)}
     elif kept:
         rows, more = _compare_with_splits(rows, beside, [name for name in kept if beside / name != artifact])
         facts |= more
@@ -71,6 +72,12 @@ def splits(folder: Path) -> list[str]:
     )
 
 
+def _rejected(artifact: Path) -> int:
+    """Rows that the stage split found contaminated, as it says beside the splits: they are in none of them."""
+    said = artifact / REJECTED
+    return int(json.loads(said.read_text(encoding="utf-8"))["rows"]) if said.exists() else 0
+
+
 def columns(folder: Path) -> list[str]:
     """The column names of a folder of shards."""
     return list(pq.read_schema(shards.parts(folder)[0]).names)
@@ -80,10 +87,15 @@ def batches(folder: Path, wanted: list[str]) -> Iterator[pa.RecordBatch]:
     """Columns of a folder of shards, some BATCH_BYTES in memory at a time.
 
     Raises:
-        DataError: the folder holds no shards.
+        DataError: the folder holds no shards, or one without these columns, or with others of their names.
     """
     for part in shards.parts(folder):
         with pq.ParquetFile(part) as file:
+            have = {field.name: field.type for field in file.schema_arrow}
+            wrong = [name for name in wanted if have.get(name) != shards.SCHEMA.field(name).type]
+            if wrong:
+                said = ", ".join(f"{name} {have.get(name, 'missing')}" for name in wrong)
+                raise DataError(f"{part}: expected the columns of records (see docs/data.md), got {said}.")
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             row_bytes = sum(g.total_byte_size for g in groups) / max(file.metadata.num_rows, 1)
             rows = min(BATCH_ROWS, max(1, int(BATCH_BYTES / max(row_bytes, 1))))

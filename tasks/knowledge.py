@@ -199,7 +199,7 @@ def _write(
     cfg: KnowledgeConfig, split: SplitConfig, seed: int, told: Graph, splits: Path, out: Path, tally: Tally, room: int
 ) -> tuple[int, int]:
     """Write the texts there is room for, those of low rank first and else by lot; returns how many were said, kept."""
-    others = sorted(folder for folder in splits.iterdir() if folder.name != "train")
+    others = sorted(folder for folder in splits.iterdir() if folder.is_dir() and folder.name != "train")
     judged = Index((sketch(r.text, split.near) for f in others for r in shards.read(f)), split.near)
     before, seen = tally.reasons.total(), set[str]()
     order: list[tuple[int, float]] = []

@@ -39,7 +39,7 @@ def signed(texts: list[str], near: Near = NEAR) -> Held:
 
 
 def roots(texts: list[str], near: Near = NEAR) -> list[int]:
-    return clusters(signed(texts, near), near).every_root().tolist()
+    return [int(root) for root in clusters(signed(texts, near), near).every_root()]
 
 
 def brute(texts: list[str]) -> list[int]:
@@ -160,7 +160,7 @@ def test_clusters_are_transitive_and_rooted_in_the_first() -> None:
 def test_planted_pairs_are_found_and_others_are_not() -> None:
     """Pairs of J 0.7 to 0.9 in pages of 180 words, beside pairs of J 0.4 to 0.6 that must stay apart."""
     rng, near = random.Random(9), Near(shingle_words=5, bands=24, rows=5, jaccard_min=0.7)
-    texts, true = [], []
+    texts, true = list[str](), list[bool]()
     while len(texts) < 1_600:
         base = text_of(rng, 180)
         other = changed(rng, base, rng.choice((0.015, 0.025, 0.035, 0.06, 0.09)))

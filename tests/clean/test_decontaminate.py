@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from nightforge.clean.decontaminate import SAMPLE, judge, prepare
+from nightforge.clean.decontaminate import SAMPLE, Config, judge, prepare
 from nightforge.errors import AssetMissing, DataError
 from nightforge.records import Record
 from nightforge.view import View
@@ -11,7 +11,7 @@ from nightforge.view import View
 QUESTION = "Which of the two trees that grow in the garden behind the old house is the taller one?"
 
 
-def reasons(text: str, assets: Path, cfg: object = SAMPLE) -> list[tuple[str, str]]:
+def reasons(text: str, assets: Path, cfg: Config = SAMPLE) -> list[tuple[str, str]]:
     said = judge(View(Record(id="r", text=text)), cfg, prepare(cfg, assets))
     return [(one.reason, one.evidence) for one in said]
 
