@@ -53,7 +53,7 @@ def embed(texts: Sequence[str], cfg: Embedding, assets: Path | None = None) -> F
         AssetMissing: the encoder is not among the assets, or has no safetensors.
     """
     if cfg.encoder is None:
-        found = np.stack([_of_words(text) for text in texts]) if texts else np.empty((0, DIMS), np.float32)
+        found = np.stack([of_words(folded(text)) for text in texts]) if texts else np.empty((0, DIMS), np.float32)
     elif assets is None:
         raise ConfigError(f"expected words alone (encoder: null), got the encoder {cfg.encoder}: no assets here.")
     else:
@@ -64,18 +64,21 @@ def embed(texts: Sequence[str], cfg: Embedding, assets: Path | None = None) -> F
 def unit(vectors: Floats) -> Floats:
     """Each row made 1 long; a row of zeros stays."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    made: Floats = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return made
 
 
 def pack(vectors: Floats) -> Packed:
     """In one byte a dimension, the largest as ±127; the length is lost, cosines keep within 0.01."""
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
     scaled = np.divide(127 * vectors, largest, out=np.zeros_like(vectors), where=largest > 0)
-    return np.rint(scaled).astype(np.int8)
+    packed: Packed = np.rint(scaled).astype(np.int8)
+    return packed
 
 
-def _of_words(text: str) -> Floats:
-    counts = Counter(folded(text))
+def of_words(words: Sequence[str]) -> Floats:
+    """(DIMS,) of the folded words of a text, of whatever length."""
+    counts = Counter(words)
     if not counts:
         return np.zeros(DIMS, np.float32)
     hashes = b"".join(xxhash.xxh3_128_digest(word.encode("utf-8", "surrogatepass")) for word in counts)
@@ -84,7 +87,8 @@ def _of_words(text: str) -> Floats:
     # Whole numbers add up to the same in any order, so the sum does not depend on the machine.
     whole = np.rint(1000 * weights).astype(np.int64)
     total = 2 * (whole[:, None] * signs).sum(axis=0) - whole.sum()
-    return total.astype(np.float32)
+    point: Floats = total.astype(np.float32)
+    return point
 
 
 def _encoded(texts: Sequence[str], assets: Path, cfg: Embedding) -> Floats:
@@ -100,7 +104,7 @@ def _encoded(texts: Sequence[str], assets: Path, cfg: Embedding) -> Floats:
             [texts[i] for i in rows],
             padding=True,
             truncation=True,
-            max_length=models.context_length(model),
+            max_length=models.window(model, tokenizer),
             return_tensors="pt",
         )
         with torch.inference_mode():

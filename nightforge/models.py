@@ -148,6 +148,14 @@ def context_length(model: Any) -> int:
     return int(model.config.max_position_embeddings)
 
 
+def window(model: Any, tokenizer: Any) -> int:
+    """Most tokens of a text that an encoder reads at once, those that mark its ends included.
+
+    Some (RoBERTa) have more positions than they may use, and only their tokenizer says so.
+    """
+    return min(context_length(model), int(tokenizer.model_max_length))
+
+
 def logits_fn(model: Any) -> LogitsFn:
     """A transformers causal LM as `nightforge.scoring.document_nats` wants it."""
     import torch

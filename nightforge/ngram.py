@@ -6,6 +6,9 @@ a symbol for its label, and it sees the same training texts. It predicts every b
 
 A symbol takes 9 bits (256 bytes, up to 256 label symbols), so seven of them are one uint64, and counting is sorting.
 Memory: about 100 bytes for each byte of training text at order 7.
+
+Interpolated or in backoff form (`backed_off`) the model is the same; the second looks up fewer n-grams, and its sums
+differ in their last digits, so what was once measured with the first stays with it.
 """
 
 from collections.abc import Sequence
@@ -72,6 +75,51 @@ def document_nats(model: Ngram, documents: Sequence[Document]) -> Floats:
         p = share + rest * p
     nats: Floats = np.bincount(owner, -np.log(p), len(documents)).astype(np.float64)
     return nats
+
+
+class Backoff(NamedTuple):
+    """A model by the longest n-gram that is known: how ARPA files and KenLM hold one."""
+
+    grams: tuple[Keys, ...]
+    """Of order 1, 2, …, each sorted."""
+    nats: tuple[Floats, ...]
+    """-ln p of the last symbol after the others, all lower orders weighed in."""
+    contexts: tuple[Keys, ...]
+    rests: tuple[Floats, ...]
+    """-ln of the weight that a context leaves to the next lower order."""
+
+
+def backed_off(model: Ngram) -> Backoff:
+    """The same model, with what the lower orders say summed up for every n-gram that it knows."""
+    nats: list[Floats] = []
+    lower_grams, lower = np.empty(0, np.uint64), np.empty(0)
+    for k, table in enumerate(model.tables, start=1):
+        rest = table.rest[np.searchsorted(table.contexts, table.grams >> np.uint64(BITS))]
+        p = table.share + rest * _look_up(lower_grams, lower, table.grams & _mask(k - 1), missing=1 / 256)
+        nats.append(-np.log(p))
+        lower_grams, lower = table.grams, p
+    rests = tuple(-np.log(table.rest) for table in model.tables)
+    return Backoff(tuple(t.grams for t in model.tables), tuple(nats), tuple(t.contexts for t in model.tables), rests)
+
+
+def text_nats(model: Backoff, text: bytes) -> float:
+    """Nats of the bytes of one text without a label, as `document_nats`; more than twice as fast."""
+    order = len(model.grams)
+    keys, depth, _ = _windows([(None, text)], (), order)
+    total = 0.0
+    for k in range(order, 0, -1):
+        if not len(model.grams[k - 1]):  # no text was so long
+            continue
+        usable = depth >= k
+        tried = keys[usable] & _mask(k)
+        at = np.minimum(np.searchsorted(model.grams[k - 1], tried), len(model.grams[k - 1]) - 1)
+        known = model.grams[k - 1][at] == tried
+        total += model.nats[k - 1][at[known]].sum()
+        contexts = tried[~known] >> np.uint64(BITS)
+        total += _look_up(model.contexts[k - 1], model.rests[k - 1], contexts, missing=0.0).sum()
+        usable[usable] = known
+        keys, depth = keys[~usable], depth[~usable]
+    return float(total + len(keys) * np.log(256))
 
 
 def _windows(

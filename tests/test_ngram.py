@@ -111,3 +111,16 @@ def test_the_label_helps() -> None:
 def test_order_must_fit_in_64_bits() -> None:
     with pytest.raises(ConfigError, match="expected 1 to 7, got 8"):
         ngram.fit(CORPUS, 8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    train=st.lists(st.tuples(st.sampled_from([None, "a"]), st.binary(max_size=30)), max_size=8),
+    text=st.binary(max_size=40),
+    order=st.integers(1, 7),
+)
+def test_in_backoff_form_it_says_the_same(train: list[ngram.Document], text: bytes, order: int) -> None:
+    fitted = ngram.fit([*train, (None, text[::2])], order)
+    for given_text in (text, text[::2], text[1::2] + text):
+        want = ngram.document_nats(fitted, [(None, given_text)])[0]
+        assert ngram.text_nats(ngram.backed_off(fitted), given_text) == pytest.approx(want, rel=1e-9)

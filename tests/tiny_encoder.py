@@ -11,7 +11,7 @@ WORDS = ["a", "the", "cat", "mat", "sat", "on", "hello", "you", "are", "kind", "
 POSITIONS = 16
 
 
-def lay(folder: Path, labels: list[str] | None = None) -> Path:
+def lay(folder: Path, labels: list[str] | None = None, problem_type: str | None = None) -> Path:
     """An encoder; with labels, a classifier of sequences. The same bytes each time."""
     vocab = {word: i for i, word in enumerate([*SPECIAL, *WORDS, *"abcdefghijklmnopqrstuvwxyz"])}
     vocab |= {f"##{c}": len(vocab) + i for i, c in enumerate("abcdefghijklmnopqrstuvwxyz")}
@@ -34,6 +34,7 @@ def lay(folder: Path, labels: list[str] | None = None) -> Path:
     if labels:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: i for i, label in enumerate(labels)}
+    config.problem_type = problem_type
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = BertForSequenceClassification(config) if labels else BertModel(config)
