@@ -109,7 +109,8 @@ def _weights(bands: int, rows: int) -> npt.NDArray[np.uint64]:
 def band_keys(minhashes: npt.NDArray[np.uint32], near: Near) -> npt.NDArray[np.uint32]:
     """MinHashes (bands * rows,) → one number a band, (bands,); bands of equal place and hashes give equal numbers."""
     parts = minhashes.reshape(near.bands, near.rows) * _weights(near.bands, near.rows)
-    return (parts.sum(axis=1, dtype=np.uint64) >> _HALF).astype(np.uint32)  # wraps mod 2**64
+    keys: npt.NDArray[np.uint64] = parts.sum(axis=1, dtype=np.uint64)  # wraps
+    return (keys >> _HALF).astype(np.uint32)
 
 
 def jaccard(a: Sketch, b: Sketch, near: Near) -> float:
