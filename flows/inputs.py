@@ -27,10 +27,13 @@ def refresh(project: Path, home: Path) -> list[str]:
     reads = {name: path for stage in wiring.stages(project).values() for name, path in stage.paths.items()}
     written = []
     if "source" in reads:
-        from tasks import snapshot
+        from tasks import reference, snapshot
 
+        reference.remember(project, home)
         if snapshot.write(project):
             written.append(f"{reads['source']}: the source has moved on")
+        if reference.refresh(project, home):
+            written.append(f"{reads['reference']}: what tonight's data is compared with is another snapshot")
     if "base" in reads and ledger.write_if_changed(project / reads["base"], starting_model(project, home)):
         written.append(f"{reads['base']}: another starting model")
     if ledger.outdated(project, home) and ledger.refresh_champion(project, home):

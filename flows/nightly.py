@@ -16,6 +16,7 @@ from flows import form, graph, inputs, ledger, verdict, workspace
 from flows.form import LearningRate, MaxQualityLoss, MaxSizeShare, MaxSteps, Seed, Source
 from flows.walk import ONE_AT_A_TIME, Walk
 from nightforge.errors import ConfigError, NightforgeError
+from tasks import reference
 
 
 @flow(name="nightly", task_runner=ONE_AT_A_TIME)
@@ -99,6 +100,7 @@ def _walk(here: Path, home: Path, run: str, target: str | None, crowns: bool) ->
     walk = Walk(here, home, of.only(target) if target else of, echo=False)
     walk.go()
     ended = verdict.of(walk)
+    reference.remember(here, home)
     kept = workspace.keep_reports(here, home, run)
     commit = workspace.publish(here, home, run, f"run {run}: {ended.word}")
     log.info("published branch runs/%s at %s; pages in %s", run, commit[:12], kept)

@@ -1,4 +1,4 @@
-"""The command line: `nightforge run`, `doctor`, `clean`, `generate`, `diff`, `snapshot`, `methods`, `ui`.
+"""The command line: `nightforge run`, `doctor`, `clean`, `gates`, `generate`, `diff`, `snapshot`, `methods`, `ui`.
 
 The one file of the library that opens doors onto `tasks` and `flows`; each opens only when its command is called.
 """
@@ -83,6 +83,12 @@ def parser() -> argparse.ArgumentParser:
         "Record what the sources and the starting model are now.",
         _snapshot,
     )
+    gates = command("gates", "Propose the suite of a gate, or accept a change that is meant.", _gates)
+    does = gates.add_subparsers(dest="does", required=True, metavar="WHAT")
+    proposed = does.add_parser("init", help="propose a suite from the data at hand; written where there is none")
+    proposed.add_argument("gate", help="its name in dvc.yaml, such as raw")
+    proposed.add_argument("--force", action="store_true", help="write over the suite that is there")
+    does.add_parser("accept", help="compare the nights to come with the data as it is now")
     methods = command("methods", "List every method, with what each of its values means.", _methods)
     methods.add_argument("stage", nargs="?", help="only this stage's")
     ui = command("ui", "Start the Prefect UI with work pools, deployments and a worker.", _ui)
@@ -140,6 +146,19 @@ def _snapshot(args: argparse.Namespace) -> int:
     from flows.inputs import refresh
 
     print("\n".join(refresh(Path.cwd(), Path.cwd())) or "all is as it was recorded")
+    return 0
+
+
+def _gates(args: argparse.Namespace) -> int:
+    if args.does == "init":
+        from tasks import gate_init
+
+        print(gate_init.main(Path.cwd(), args.gate, args.force))
+        return 0
+    from tasks import reference
+
+    written = reference.accept(Path.cwd())
+    print(f"{written} is now what lies here: run again, and commit it, for deployed runs work at a commit")
     return 0
 
 

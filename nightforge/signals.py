@@ -27,11 +27,13 @@ SECRETS: set[privacy.Kind] = {"private_key", "token", "entropy"}
 
 READ = ["id", "text", "content", "media_type", "label", "source", "language", "meta"]
 """The columns of records that signals are worked out from."""
+REQUIRED = ["id", "text", "source", "media_type"]
 NAMES = ["label", "source", "language", "media_type"]
 """Columns of few values, each a plain name; empty where there is none, and what is no short name shows as malformed."""
 COLUMNS: dict[str, str] = {
     "id": "String",  # of the record; what is no plain id shows as "malformed:<hash>"
     **dict.fromkeys(NAMES, "Categorical"),  # of the source its address, without the place in it
+    "n_missing": "Int8",  # of the fields REQUIRED those that are null, or empty but for the text
     "n_chars": "Int32",  # Unicode code points of the text
     "n_words": "Int32",  # runs of non-space
     "n_bytes": "Int32",  # of the content (an image, a sound); 0 for text
@@ -61,23 +63,27 @@ _CLASSES = {
 _BIT = {name: 1 << i for i, name in enumerate(_CLASSES)}
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _NAME = re.compile(r"[\w .,:/=+-]{0,80}")
-_SUSPECT = r"(?i)\d|[@:]|\S{20}|at[])]|passw|pwd|secret|key|token|bearer"
-"""Every text that `privacy.may_hold` lets through has one of these; few others do."""
+_SUSPECT = (
+    r"\d(?:[ ().\-/\x{a0}\x{2011}\x{2013}]{0,3}\d){6}|\d(?:\.\d{1,3}){3}|[A-Z]{2}\d\d[ \x{a0}]?[A-Z0-9]{2}"
+    r"|@|(?i:at)[\])]|::|://|:(?:[^:]*:){6}|\S{20}|(?i:passw|passphrase|pwd|secret|key|token|bearer)"
+)
+"""Every text that `privacy.may_hold` lets through matches this; of other prose few do."""
 
 
 def of_batch(batch: pa.RecordBatch) -> "pl.DataFrame":
     """The signals of a batch of records with the columns `READ`: a row each, with the columns `COLUMNS`."""
     import polars as pl
 
-    frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(
-        pl.col(*NAMES).fill_null(""), pl.col("content").fill_null(b"")
-    )
+    raw = pl.DataFrame(pl.from_arrow(batch))
+    frame = raw.with_columns(pl.col(pl.String).fill_null(""), pl.col("content").fill_null(b""))
+    lacks = [raw["text"].is_null(), *(frame[name] == "" for name in REQUIRED if name != "text")]
     ids, places = frame["id"], frame["source"].str.splitn("#", 2).struct.field("field_0")
     no_ids = ids.filter(~ids.str.contains(f"^{_ID.pattern}$")).unique()
     found = frame.select(**_of_text(), **_of_meta()).with_columns(
         ids.replace(no_ids, [plain_id(raw) for raw in no_ids]),
         *(_names(places if name == "source" else frame[name]).alias(name) for name in NAMES),
-        **_characters(batch.column("text")),
+        pl.sum_horizontal(lacks).alias("n_missing"),
+        **_characters(frame["text"].to_arrow()),
         **_findings(frame["text"]),
     )
     return found.select(pl.col(name).cast(getattr(pl, kind)) for name, kind in COLUMNS.items())
@@ -121,17 +127,18 @@ def _characters(texts: pa.Array) -> dict[str, "pl.Series"]:
     offsets = np.frombuffer(places, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     raw = np.frombuffer(data or b"", np.uint8)[offsets[0] : offsets[-1]]
     flags = _classes()[np.frombuffer(raw.tobytes().decode().encode("utf-32-le"), np.uint32)]
-    bounds = np.concatenate([[0], np.cumsum((raw & 0xC0) != 0x80)])[offsets - offsets[0]]  # in characters, not bytes
-    length, spaces = np.diff(bounds), (flags & _BIT["space"]) != 0
+    lengths = _per_row((raw & 0xC0) != 0x80, offsets - offsets[0])  # in characters, not bytes
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    spaces = (flags & _BIT["space"]) != 0
     begins = np.ones(len(flags), bool)  # after a space, or at the start of a row
     begins[1:] = spaces[:-1]
     begins[bounds[bounds < len(flags)]] = True
-    counts = {name: _per_row((flags & bit) != 0, bounds) for name, bit in _BIT.items()}
+    counts = {name: _per_row((flags & bit) != 0, bounds) for name, bit in _BIT.items() if name != "space"}
     found = {
-        "n_chars": length,
+        "n_chars": lengths,
         "n_words": _per_row(begins & ~spaces, bounds),
-        "alpha_share": counts["letter"] / np.maximum(length, 1),
-        "digit_share": counts["digit"] / np.maximum(length, 1),
+        "alpha_share": counts["letter"] / np.maximum(lengths, 1),
+        "digit_share": counts["digit"] / np.maximum(lengths, 1),
         "n_replacement": counts["replacement"],
         "n_control": counts["control"],
     }
@@ -143,7 +150,7 @@ def _per_row(marks: npt.NDArray[np.bool_], bounds: npt.NDArray[np.int64]) -> npt
     counts = np.zeros(len(bounds) - 1, np.int64)
     filled = np.flatnonzero(np.diff(bounds))
     if len(filled):
-        counts[filled] = np.add.reduceat(marks, bounds[filled], dtype=np.int64)
+        counts[filled] = np.add.reduceat(marks.view(np.uint8), bounds[filled], dtype=np.int32)
     return counts
 
 

@@ -190,10 +190,12 @@ FAULTS: dict[str, Fault] = {
     "raw n_control values_to_be_between max_value": text("\x00\x01"),
     "raw media_type values_to_be_in_set value_set": rows(1, lambda r: replace(r, media_type="image/png")),
     "raw source values_to_not_be_in_set value_set": rows(1, lambda r: replace(r, source="")),
+    "raw n_missing values_to_be_in_set value_set": rows(1, lambda r: replace(r, source="")),
     "raw rejected_share values_to_be_between max_value": more_rejects,
     "raw duplicate_share values_to_be_between max_value": same_document,
     "clean table row_count min_value": cut(200),
     "clean id values_to_be_unique": repeat,
+    "clean n_missing values_to_be_in_set value_set": rows(1, lambda r: replace(r, media_type="")),
     "clean text_hash values_to_be_unique": rows(1, lambda r: replace(record(1), id=r.id, text=record(1).text.upper())),
     "clean label distinct_values_to_equal_set value_set": without("plant"),
     "clean has_pii values_to_be_in_set value_set": text(f" write to {EMAIL}", 1),
@@ -239,6 +241,33 @@ FAULTS: dict[str, Fault] = {
     "balanced label_ratio_change values_to_be_between max_value": worse_ratio,
     "balanced train_kept_share values_to_be_between min_value": lose_train,
     "balanced duplicate_share values_to_be_between max_value": equal_variants,
+    "calibration id values_to_be_unique": repeat,
+    "calibration text_hash values_to_be_unique": only(record(481).text.upper(), 1),
+    "calibration equals_train values_to_be_in_set value_set": only(record(0).text, 1),
+    "calibration equals_evaluation values_to_be_in_set value_set": only(record(600).text, 1),
+    "calibration is_synthetic values_to_be_in_set value_set": rows(1, lambda r: replace(r, meta={"parent": "x"})),
+    "calibration n_words values_to_be_between min_value": only("", 1),
+    "calibration media_type values_to_be_in_set value_set": rows(1, lambda r: replace(r, media_type="image/png")),
+    "calibration rows values_to_be_between min_value": cut(1),
+    "calibration label_share_deviation values_to_be_between max_value": without("food"),
+    "calibration n_words_ratio values_to_be_between max_value min_value": rows(80, short),
+    "calibration train.n_words.psi_beyond_noise values_to_be_between max_value": rows(40, short),
+    "calibration train.alpha_share.psi_beyond_noise values_to_be_between max_value": rows(80, numbered),
+    "drift has_reference values_to_be_in_set value_set": metric("has_reference", 2),
+    "drift rows_ratio values_to_be_between max_value min_value": metric("rows_ratio", 0.5),
+    "drift source.rows_ratio_min values_to_be_between min_value": metric("source.rows_ratio_min", 0.1),
+    **{
+        f"drift {name}.psi_beyond_noise values_to_be_between max_value": metric(f"{name}.psi_beyond_noise", 0.2)
+        for name in ("n_words", "alpha_share", "digit_share")
+    },
+    **{
+        f"drift {name}.js_beyond_noise values_to_be_between max_value": metric(f"{name}.js_beyond_noise", 0.2)
+        for name in ("label", "source", "language", "media_type")
+    },
+    **{
+        f"drift {name}.share_change values_to_be_between max_value": metric(f"{name}.share_change", 0.2)
+        for name in ("label", "has_pii", "has_secret")
+    },
     "dense id values_to_be_unique": twice_scored,
     "dense nats values_to_be_between max_value min_value": score(nats=math.inf),
     "dense bytes values_to_be_between min_value": score(bytes=0),

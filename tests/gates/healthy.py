@@ -3,7 +3,7 @@
 import json
 import math
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from nightforge import drift
 from nightforge.records import Record, Reject, content_id
+from nightforge.signals import READ, of_batch
 from tasks import shards
 from tasks.wiring import Wiring
 
@@ -99,8 +101,28 @@ def _compressed() -> State:
     }
 
 
+def _drift() -> State:
+    """Another night of the same source."""
+    rows = table([record(n) for n in range(480)])
+    far = drift.compare(drift.profile(table([record(n) for n in range(240, 720)])), rows)
+    return {"artifact": {"has_reference": 1, **far}, "beside": drift.profile(rows)}
+
+
+def _calibration() -> State:
+    parts = _split()
+    return {"artifact": parts.pop("calibration"), "beside": parts}
+
+
+def table(records: list[Record]) -> Any:
+    """The signals of records."""
+    rows = [{**asdict(r), "meta": json.dumps(r.meta)} for r in records]
+    return of_batch(pa.RecordBatch.from_pylist(rows, shards.SCHEMA).select(READ))
+
+
 _STATES = {
     "raw": _records,
+    "drift": _drift,
+    "calibration": _calibration,
     "clean": _records,
     "splits": _splits,
     "balanced": _balanced,
@@ -135,7 +157,7 @@ def scaled(suite: Path) -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.safe_load(suite.read_text())
     for entry in [*loaded.get("rows", []), *loaded.get("facts", [])]:
         column = entry.get("column", "")
-        if "row_count" in entry["expect"] or column.endswith(".rows") or column == "documents":
+        if "row_count" in entry["expect"] or column.split(".")[-1] == "rows" or column == "documents":
             entry |= {k: entry[k] // SCALE for k in ("min_value", "max_value") if k in entry}
     return loaded
 

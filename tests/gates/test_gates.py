@@ -17,7 +17,7 @@ from tests.gates import healthy
 from tests.gates.faults import EMAIL, FAULTS, text
 
 ROOT = Path(__file__).resolve().parents[2]
-GATES = ["raw", "clean", "splits", "balanced", "dense", "compressed"]
+GATES = ["raw", "drift", "clean", "splits", "balanced", "calibration", "dense", "compressed"]
 
 
 def suite(key: str) -> dict[str, Any]:
