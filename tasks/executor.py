@@ -5,6 +5,7 @@
 
 import multiprocessing
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +24,7 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 CODE_ROOT = Path(__file__).resolve().parent.parent
+ANSWER_S = 10
 RETRIES = 3
 """Times that Ray takes a job up again after the worker that had it died."""
 
@@ -112,6 +114,16 @@ def _ray(executor: Executor, function: Callable[[J], R], jobs: Sequence[J]) -> I
             given += [task.remote(job) for job in jobs[len(given) : len(given) + 1]]
 
 
+def _answers(address: str | None) -> None:
+    """Ask first: Ray itself knocks for minutes where nobody is."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host:
+        try:
+            socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+        except (OSError, ValueError) as e:
+            raise ConfigError(f"executor: no Ray cluster answers at {address!r}: {e}") from None
+
+
 @contextmanager
 def _cluster(executor: Executor) -> Iterator[Any]:
     """The Ray cluster at the address, or one of this machine alone for as long as it is needed; nothing phones home."""
@@ -123,6 +135,7 @@ def _cluster(executor: Executor) -> Iterator[Any]:
         raise AssetMissing("executor: ray needs Ray, which is not installed: pip install nightforge[ray]") from None
     own = not ray.is_initialized()
     if own:
+        _answers(executor.address)
         here = {"include_dashboard": False, "num_cpus": executor.workers or None, "_node_ip_address": "127.0.0.1"}
         try:
             ray.init(

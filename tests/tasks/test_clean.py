@@ -1,3 +1,9 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +13,7 @@ from nightforge.errors import DataError
 from nightforge.records import Record, chat_text, content_id, pair_text
 from tasks import clean, shards
 from tasks.clean import CleanConfig
+from tasks.clean_explain import Explained, explain, table
 from tasks.executor import Executor
 from tasks.hashing import sha256_tree
 
@@ -138,13 +145,13 @@ def test_a_preset_that_does_not_fit_is_warned_of(tmp_path: Path, capsys: pytest.
 
 
 def corpus(rows: int) -> list[Record]:
-    """Texts some of which are short, and some of which are those of rows far before, changed a little."""
-    return [
-        record(
-            f"{at % 97 // 96 * 'x'}" or f"the {at % 700} trees {at % 700} of wood {at % 13} stand by river {at % 700}"
-        )
-        for at in range(rows)
-    ]
+    """Texts of which some are too short, some equal ones far before, and some are those but for a word."""
+    made = []
+    for at in range(rows):
+        rng = random.Random(at % (rows // 2))
+        words = [f"w{rng.randrange(4_000)}" for _ in range(14)]
+        made.append(record("x" if at % 97 == 0 else " ".join([*words, "or"] if at % 7 else words)))
+    return made
 
 
 def tree(folder: Path) -> tuple[str, str]:
@@ -152,19 +159,92 @@ def tree(folder: Path) -> tuple[str, str]:
 
 
 def test_workers_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = corpus(5_000)
+    given = corpus(3_000)
     monkeypatch.setattr("tasks.clean_shard.ROWS_PER_CHUNK", 1_000)
     one = cleaned(tmp_path / "1", given, RULES)
-    assert len(shards.parts(tmp_path / "1/clean")) == 5, "a part a chunk"
+    assert len(shards.parts(tmp_path / "1/clean")) == 3, "a part a chunk"
     two = cleaned(tmp_path / "2", given, RULES, executor=TWO)
     assert one == two and tree(tmp_path / "1") == tree(tmp_path / "2")
 
 
 def test_cutting_into_chunks_changes_nothing_but_the_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Deduplication across chunks is exact: the same rows go as when all lie in one."""
-    given = corpus(5_000)
+    given = corpus(3_000)
     whole = cleaned(tmp_path / "1", given, RULES)
     monkeypatch.setattr("tasks.clean_shard.ROWS_PER_CHUNK", 1_000)
     assert cleaned(tmp_path / "2", given, RULES) == whole
     for name in ("clean", "rejects"):
         assert list(shards.rows(tmp_path / "1" / name)) == list(shards.rows(tmp_path / "2" / name))
+
+
+STAGE = """
+import sys
+from pathlib import Path
+from tasks import clean, clean_shard
+from tests.tasks.test_clean import RULES, TWO, config
+clean_shard.ROWS_PER_CHUNK = 1_000
+if __name__ == "__main__":
+    root = Path(sys.argv[1])
+    clean.run(config(RULES[:-1]), *(root / name for name in ("raw", "assets", "clean", "rejects", "work")), TWO)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_from_the_chunks_that_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, chunks = corpus(16_000), tmp_path / "killed/work/chunks"
+    shards.write(tmp_path / "killed/raw", given)
+    (tmp_path / "killed/work").mkdir()
+    (tmp_path / "stage.py").write_text(STAGE)
+    command = [sys.executable, tmp_path / "stage.py", tmp_path / "killed"]
+    stage = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
+    while stage.poll() is None and len([*chunks.glob("0*")]) < 3:
+        time.sleep(0.01)
+    stage.kill()
+    assert stage.wait() == -signal.SIGKILL
+    monkeypatch.setattr("tasks.clean_shard.ROWS_PER_CHUNK", 1_000)
+    whole = cleaned(tmp_path / "whole", given, RULES[:-1])
+    capsys.readouterr()
+    there = len([*chunks.glob("0*")])
+    assert 3 <= there < 16, "it was killed midway"
+    assert cleaned(tmp_path / "killed", given, RULES[:-1], executor=TWO) == whole
+    assert f"clean: {there} of 16 chunks are there already" in capsys.readouterr().out
+    assert tree(tmp_path / "killed") == tree(tmp_path / "whole")
+
+
+def explained(tmp_path: Path, records: list[Record], rules: list[dict[str, Any]], rows: int | None = None) -> Explained:
+    shards.write(tmp_path / "raw", records)
+    paths = tmp_path / "raw", tmp_path / "assets", tmp_path / "work"
+    return explain(config(rules, 0.4), *paths, ALONE, rows, examples=1)
+
+
+def test_explain_says_what_each_rule_drops_alone_and_together(tmp_path: Path) -> None:
+    given = [
+        record("jo@example.org"),  # too few words, and twice
+        record("jo@example.org", "again"),
+        record("a tall old tree", "one"),  # twice
+        record("a tall old tree", "two"),
+        record("short"),  # too few words and too few characters
+        record("another tall tree"),
+    ]
+    found = explained(tmp_path, given, [EMAIL, {**LENGTH, "words_min": 3, "chars_min": 6}, EXACT])
+    assert found.tally.of("length") == {"fired": 3, "alone": 2, "first": 3}
+    assert found.tally.of("length:too_few_words") == {"fired": 3, "alone": 1, "first": 2}
+    assert found.tally.of("length:too_few_characters") == {"fired": 1, "alone": 0, "first": 1}
+    assert found.tally.of("exact_duplicates") == {"fired": 2, "alone": 1, "first": 1}, "alone is over all rows"
+    assert dict(found.gone) == {"redact": 0, "length": 3, "exact_duplicates": 4}
+    assert found.tally.rows == {"read": 6, "kept": 2}
+    assert found.tally.edited["redact"] == 2
+    assert [w.partition(" of the")[0] for w in found.warnings] == ["length fires on 50.0%"]
+    said = table(found, 1)
+    assert "jo@example.org" not in said and "1 < 3: [EMAIL]" in said
+    assert "WARNING: length fires on 50.0%" in said and "kept: 2 of 6 (33.3%)" in said
+    metrics = cleaned(tmp_path / "run", given, [EMAIL, {**LENGTH, "words_min": 3, "chars_min": 6}, EXACT])
+    assert metrics["rows_kept"] == 2, "as the stage does"
+
+
+def test_explain_takes_an_even_sample(tmp_path: Path) -> None:
+    found = explained(tmp_path, corpus(3_000), RULES, rows=300)
+    assert found.tally.rows["read"] == 300 and found.of == 3_000
+    assert "an even sample of 3,000 rows" in table(found, 0)
