@@ -13,14 +13,17 @@ from nightforge import config
 from nightforge.records import Edit
 from nightforge.words import folded
 
-_PARTS = re.compile(r"\s*[|»›·•]\s*|\s+[>/]\s+")
+_PARTED = re.compile(r"\s+[|»›·•>/]\s+|[»›•]")
+_ITEM = re.compile(r"[^\W\d_][\w'’&-]*(?: [\w'’&-]+){0,2}")
+_SENTENCE_ENDS = (".", "!", "?", ",", ";")
 
 
 class Config(config.Config):
     """What such a line looks like."""
 
     lines: list[str]
-    """A line that says just this goes; case and punctuation aside."""
+    """A line that says just this goes, case and punctuation aside; one that ends a sentence may be wrapped prose, and
+    stays."""
     phrases: list[str]
     """A line of few words that holds one of these goes; case and punctuation aside."""
     line_words_max: int = Field(ge=1)
@@ -55,7 +58,7 @@ def edit(text: str, cfg: Config) -> Edit:
     for at, line in enumerate(lines):
         fenced ^= line.lstrip().startswith(("```", "~~~"))
         said = "" if fenced or len(line) > 40 * cfg.line_words_max else f" {' '.join(folded(line))} "
-        if said in whole:
+        if said in whole and not line.rstrip().endswith(_SENTENCE_ENDS):
             counts["page_lines"] += 1
         elif said.count(" ") <= cfg.line_words_max + 1 and any(map(said.__contains__, phrases)):
             counts["phrase_lines"] += 1
@@ -70,5 +73,5 @@ def _is_menu(line: str, items_min: int) -> bool:
     """Whether a line is made of short items; one that begins with a bar is the row of a table."""
     if len(line) > 400 or line.lstrip().startswith("|"):
         return False
-    items = [item for item in _PARTS.split(line) if item]
-    return len(items) >= items_min and all(len(item.split()) <= 3 and item[0].isalpha() for item in items)
+    items = _PARTED.split(line.strip())
+    return len(items) >= items_min and all(map(_ITEM.fullmatch, items))

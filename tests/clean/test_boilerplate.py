@@ -37,7 +37,19 @@ def test_a_long_line_that_speaks_of_cookies_stays() -> None:
     assert edit(line, SAMPLE).text == line
 
 
-@pytest.mark.parametrize("text", ["", "a\n\n\n\nb  \n", "She went home.", "1 > 2 > 3 > 4 > 5", "x / y / z"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a\n\n\n\nb  \n",
+        "She went home.",
+        "1 > 2 > 3 > 4 > 5",
+        "x / y / z",
+        "We wait for his\n    reply.",
+        "git rerere [clear | forget <path> | diff | status]",
+        "a|b|c|d|e",
+    ],
+)
 def test_a_text_without_such_lines_comes_back_unchanged(text: str) -> None:
     assert edit(text, SAMPLE).text == text and not edit(text, SAMPLE).counts
 
