@@ -71,6 +71,19 @@ def represented(name: str) -> dict[str, Any]:
     }
 
 
+def cleaned(name: str) -> dict[str, Any]:
+    """As the stage clean tells it."""
+    fired = {"fired": 8, "alone": 7, "first": 9}
+    return {
+        "rows_read": 99,
+        "rows_kept": 90,
+        "rows_rejected": 9,
+        "rules": {name: fired | {"share": 8 / 99, "reasons": {name: fired}}},
+        "edits": {name: {"rows": 1234, "counts": {name: 5}}},
+        "warnings": [f"{name} fires on 8.1% of the rows"],
+    }
+
+
 def story(label: str = "plant", **changes: Any) -> Story:
     candidate = {
         "bpb": BPB,
@@ -98,7 +111,7 @@ def story(label: str = "plant", **changes: Any) -> Story:
         train_speed={},
         data={
             "ingest": {"rows_read": 100, "rows_rejected": 1},
-            "clean": {"rows_kept": 90, "rows_rejected": 9},
+            "clean": cleaned(label),
             "represent": represented(label),
         },
         dropped=[{"stage": "clean", "rule": "length", "reason": label, "rows": 9, "examples": [example]}],
@@ -275,3 +288,12 @@ def test_samples_come_one_of_each_label_before_the_second_of_any_and_bare() -> N
 def test_ranges_of_length_stand_in_their_order() -> None:
     names = ["40–79", "160–319", "≥320", "<40", "80–159"]
     assert sorted(names, key=report._in_order) == ["<40", "40–79", "80–159", "160–319", "≥320"]
+
+
+def test_the_page_tells_what_each_rule_of_cleaning_did() -> None:
+    page = report.render(story("length"))
+    assert '<li class="no">length fires on 8.1% of the rows</li>' in page
+    assert re.search(
+        r"<td>length</td><td class=\"num\">8</td><td class=\"num\">8\.08%</td><td class=\"num\">7</td>", page
+    )
+    assert "<b>length</b> changed 1,234 rows: length 5." in page
