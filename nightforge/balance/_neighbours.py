@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from nightforge.balance._targets import Ints
 
-QUERIES, BLOCK = 256, 8192
+QUERIES, BLOCK = 256, 2048
 Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.generic]
 """(rows, dims) of any number type. Only directions count: int8 from `nightforge.embeddings.pack` is 1 byte a dimension,
