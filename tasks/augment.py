@@ -1,65 +1,37 @@
 """Writes the kept rows of the train split, and after each the varied copies that the plan asks for."""
 
-import random
+import heapq
+import json
+import shutil
+from array import array
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
+import numpy as np
 import xxhash
 
-from nightforge.config import Config
+from nightforge import classifier
 from nightforge.errors import DataError, RowsLost
-from nightforge.methods import Chosen, Method
 from nightforge.privacy import evidence
 from nightforge.records import Record, Reject
-from nightforge.similar import Index, sketch
+from nightforge.variants import fold, learn_labels
 from nightforge.words import folded
+from tasks import augment_chunk as chunk
 from tasks import shards
-from tasks.progress import report
+from tasks.augment_chunk import AugmentConfig, Job
+from tasks.executor import Executor, each
 from tasks.shards import RecordShards, RejectShards
 from tasks.split import SplitConfig
 
-ROWS_PER_REPORT = 5_000
+ROWS_PER_CHUNK = 1_000
+"""Rows that a worker varies at once. Copies of one chunk are told apart while they are made, and tried again where two
+are equal; copies of two chunks, where this is rare, when they are gathered."""
 
-
-class AugmentConfig(Config):
-    """How copies are varied."""
-
-    method: Annotated[Method, Chosen("augment")]
-    """A method of nightforge/augment/."""
-
-
-@dataclass
-class Maker:
-    """Makes the copies of a row; knows every text that a copy may not repeat."""
-
-    method: Method
-    seed: int
-    assets: Path
-    train: set[int]
-    """Hashes of the texts of the train split, and of the copies made."""
-    held_out: Index
-    """Sketches of the other splits' texts."""
-
-    def copies(self, record: Record, count: int) -> Iterator[tuple[Record, Reject | None]]:
-        """So many copies, each with why it cannot be used; its random numbers hang on (seed, id, copy) alone."""
-        for copy in range(1, count + 1):
-            rng = random.Random(f"{self.seed} {record.id} {copy}")  # noqa: S311  not for secrets
-            tried, reason = record, "nothing_to_vary"
-            for variant in self.method.module.vary(record, self.method.cfg, rng, self.assets):
-                tried = replace(variant, meta={**variant.meta, "augmenter": self.method.name, "copy": copy})
-                if (reason := self.problem(tried.text)) == "":
-                    self.train.add(_key(tried.text))
-                    break
-            yield tried, Reject(reason, evidence(tried.text)) if reason else None
-
-    def problem(self, text: str) -> str:
-        """Why a text may not be added to the train split, or nothing."""
-        if _key(text) in self.train:
-            return "equals_another_row"
-        return "near_another_split" if self.held_out.find(sketch(text, self.held_out.near)) is not None else ""
+FACTS = "facts.json"
 
 
 def run(
@@ -71,42 +43,126 @@ def run(
     assets: Path,
     balanced: Path,
     augment_rejects: Path,
+    work: Path,
+    executor: Executor,
 ) -> dict[str, Any]:
     """Originals and copies to `balanced`; to `augment_rejects` the copies that cannot be made, that equal a row of the
-    train split, or that come near a row of another (as near as `split` lets no two rows stand apart).
+    train split, that come near a row of another (as near as `split` lets no two rows stand apart), or that do not keep
+    what `cfg.quality` says.
 
-    Memory: 8 bytes a row of the train split, a sketch and 12 bytes a band of `split.near` a row of the others.
+    Memory: 8 bytes a row of the train split, 8 a copy's hash in a set, and in each worker an index of the other splits'
+    rows (nightforge/similar.py).
 
     Raises:
         DataError: the plan names a row that the train split lacks.
         RowsLost: copies made + rejected are not the copies planned.
     """
-    maker = Maker(cfg.method, seed, assets, _hashes(splits / "train"), _held_out(splits, split))
+    if not (work / FACTS).exists():
+        prepare(cfg, splits / "train", plan, work)
+    facts = json.loads((work / FACTS).read_text(encoding="utf-8"))
+    spec, near = cfg.as_json(), split.near.model_dump_json()
+    places = splits.resolve(), assets.resolve(), work.resolve()
+    jobs = [Job(number, spec, near, seed, *places) for number in range(facts["chunks"])]
+    missing = [job for job in jobs if not job.folder.exists()]
+    if len(missing) < len(jobs):
+        print(f"augment: {len(jobs) - len(missing)} of {len(jobs)} chunks are there already", flush=True)
+    for broken in (work / "made").glob(".*"):
+        shutil.rmtree(broken)
+    for _ in each(executor, chunk.vary, missing, "chunks varied"):
+        pass
+    folders = [job.folder for job in jobs]
+    metrics = gather(splits / "train", plan, folders, balanced, augment_rejects)
+    if metrics["copies_made"] + metrics["copies_rejected"] != metrics["copies_planned"]:
+        raise RowsLost(f"augment: not every copy planned was made or rejected: {metrics}.")
+    metrics |= {"refused": chunk.refused(folders), "label_accuracy_cv": facts["label_accuracy_cv"]}
+    for made in ("rows", "made"):
+        shutil.rmtree(work / made, ignore_errors=True)
+    for file in (FACTS, chunk.HASHES, chunk.LABELS):
+        (work / file).unlink(missing_ok=True)
+    return metrics
+
+
+def prepare(cfg: AugmentConfig, train: Path, plan: Path, work: Path) -> None:
+    """What the workers need: the keys of the train split, classifiers of its labels, and the rows to vary in chunks."""
+    for made in ("rows", "made"):
+        shutil.rmtree(work / made, ignore_errors=True)
+        (work / made).mkdir(parents=True)
+    keys = array("Q")
+    sample: list[tuple[int, int, int, str, Any]] = []
+    for at, record in enumerate(shards.read(train)):
+        keys.append(chunk.key(record.text))
+        if cfg.quality.label and record.label is not None:
+            _sample(sample, at, record, cfg.quality.label.rows_max)
+    np.save(work / chunk.HASHES, np.sort(np.asarray(keys)))
+    learnt = learn_labels((n, label, hashes) for _, _, n, label, hashes in sorted(sample, key=lambda s: s[1]))
+    if learnt:
+        learnt[0].save(work / chunk.LABELS)
+    facts = {
+        "chunks": _deal(train, plan, work / "rows"),
+        "label_accuracy_cv": round(learnt[1], 4) if learnt else None,
+    }
+    (work / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _sample(sample: list[tuple[int, int, int, str, Any]], at: int, record: Record, rows_max: int) -> None:
+    """Keep the rows of least hash: the same rows whatever their order, and never more than `rows_max` in memory."""
+    rank = -xxhash.xxh3_64_intdigest(record.id.encode())
+    if len(sample) == rows_max and rank < sample[0][0]:
+        return
+    row = (rank, at, fold(record), record.label or "", classifier.hashes(folded(record.text)))
+    heapq.heappush(sample, row) if len(sample) < rows_max else heapq.heapreplace(sample, row)
+
+
+def _deal(train: Path, plan: Path, rows: Path) -> int:
+    """Write the rows to vary, so many to a chunk, each with its number of copies; returns how many chunks there are."""
+    dealt = 0
+    with ExitStack() as stack:
+        for record, copies in _kept(train, plan):
+            if not copies:
+                continue
+            if dealt % ROWS_PER_CHUNK == 0:
+                stack.close()
+                out = stack.enter_context(RecordShards(rows / f"{dealt // ROWS_PER_CHUNK:05d}"))
+            out.put(replace(record, meta={"copies": copies, "meta": record.meta}))
+            dealt += 1
+    return -(-dealt // ROWS_PER_CHUNK)
+
+
+def gather(train: Path, plan: Path, folders: list[Path], balanced: Path, augment_rejects: Path) -> dict[str, Any]:
+    """Put the copies after their originals; of two equal copies from different chunks the first stays."""
     labels: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    edits = done = planned = 0
+    rejected: dict[str, Counter[str]] = {}
+    copies = (record for folder in folders for record in shards.read(folder / "made"))
+    copy = next(copies, None)
+    known: set[int] = set()
+    edits = originals = planned = 0
     with RecordShards(balanced) as out, RejectShards(augment_rejects) as rejects:
-        for record, count in _kept(splits / "train", plan):
+        for folder in folders:
+            for row in shards.rows(folder / "rejects"):
+                rejects.add(row)
+                rejected.setdefault(row["rule"], Counter())[row["reason"]] += 1
+        for record, count in _kept(train, plan):
             out.put(record)
+            originals, planned = originals + 1, planned + count
             labels[record.label or "none"] += 1
-            done, planned = done + 1, planned + count
-            for variant, problem in maker.copies(record, count):
-                if problem:
-                    rejects.put(variant, cfg.method.name, problem)
-                    reasons[problem.reason] += 1
+            while count and copy is not None and copy.meta["parent"] == record.id:
+                if (key := chunk.key(copy.text)) in known:
+                    name = copy.meta["augmenter"]
+                    rejects.put(copy, name, Reject("equals_another_row", evidence(copy.text)))
+                    rejected.setdefault(name, Counter())["equals_another_row"] += 1
                 else:
-                    out.put(variant)
+                    known.add(key)
+                    out.put(copy)
                     labels[record.label or "none"] += 1
-                    edits += len(variant.meta.get("edits", []))
-    made = out.rows - done
-    if made + rejects.rows != planned:
-        raise RowsLost(f"augment: {planned} copies planned, {made} made, {rejects.rows} rejected.")
+                    edits += len(copy.meta.get("edits", []))
+                copy = next(copies, None)
+    made = out.rows - originals
     return {
-        "originals": done,
+        "originals": originals,
         "copies_planned": planned,
         "copies_made": made,
         "copies_rejected": rejects.rows,
-        "rejected": {cfg.method.name: dict(sorted(reasons.items()))} if reasons else {},
+        "rejected": {method: dict(sorted(reasons.items())) for method, reasons in sorted(rejected.items())},
         "edits_per_copy_mean": edits / made if made else 0.0,
         "synthetic_share": made / out.rows if out.rows else 0.0,
         "labels": dict(sorted(labels.items())),
@@ -114,28 +170,16 @@ def run(
 
 
 def _kept(train: Path, plan: Path) -> Iterator[tuple[Record, int]]:
-    """The rows that stay, with the copies to make of each; the plan lists them in the order of the split."""
+    """The rows that stay, with the copies to make of each; the plan lists them in the order of the split.
+
+    Raises:
+        DataError: it does not.
+    """
     rows, count, done = shards.rows(plan), shards.count(plan), 0
     row = next(rows, None)
     for record in shards.read(train):
         if row is not None and record.id == row["id"]:
             yield record, row["copies"]
             done, row = done + 1, next(rows, None)
-            if done % ROWS_PER_REPORT == 0:
-                report(done, count, "rows")
     if done != count:
         raise DataError(f"augment: the plan keeps {count} rows, the train split has {done} of them, in that order.")
-
-
-def _hashes(train: Path) -> set[int]:
-    return {_key(record.text) for record in shards.read(train)}
-
-
-def _held_out(splits: Path, split: SplitConfig) -> Index:
-    others = sorted(folder for folder in splits.iterdir() if folder.name != "train")
-    texts = (record.text for folder in others for record in shards.read(folder))
-    return Index((sketch(text, split.near) for text in texts), split.near)
-
-
-def _key(text: str) -> int:
-    return xxhash.xxh3_64_intdigest((" ".join(folded(text)) or text).encode())

@@ -45,3 +45,13 @@ def cleaning_assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cleaning")
     texts_for_cleaning.write(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def augment_assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of assets that holds what the SAMPLEs of the augmenters name: a dictionary, texts, tiny models."""
+    from tests import tiny_assets  # torch and transformers
+
+    folder = tmp_path_factory.mktemp("augmenters")
+    mini_wordnet.write(folder / "wordnet")
+    return tiny_assets.write(folder)

@@ -11,6 +11,8 @@ import random
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -181,7 +183,7 @@ def check_reject(why: Any) -> None:
 def check_editor(module: ModuleType, cfg: Config, state: tuple[Any, ...]) -> None:
     """edit(text, cfg[, state]) → Edit: the same twice, any text, counts that are whole numbers above 0."""
     for text in [r.text for r in [*RECORDS, EMPTY, *HARD]]:
-        made = twice(lambda text=text: module.edit(text, cfg, *state))
+        made = twice(partial(module.edit, text, cfg, *state))
         assert isinstance(made, Edit), f"expected an Edit, got {made!r}"
         made.text.encode()  # half of a surrogate pair cannot be written
         for what, count in made.counts.items():
@@ -236,18 +238,35 @@ def check_corpus_rule(module: ModuleType, cfg: Config, state: tuple[Any, ...]) -
     assert len(positions) >= 2, "two exact copies were planted"
 
 
+KEPT = ["https://large.example/tall?a=1", "`large = tall`", "$3.50", "<|label:tall|>", "[EMAIL]", "\n\n```\na\n```\n"]
+"""What no augmenter may touch."""
+SPOKEN = "a tall tree with showy flowers stands beside the large river"
+
+
 def check_augmenter(module: ModuleType, assets: Path) -> None:
-    """vary(record, cfg, rng, assets): same label, a parent, another text; the same for the same seed."""
-    for given in [*RECORDS, EMPTY]:
+    """vary(record, cfg, rng, assets): same label, a parent, another text whose edits are told; the same for the same
+    seed; code, addresses, numbers and line breaks stay; what the system says in a chat stays."""
+    kept = record(f" {SPOKEN}. ".join(KEPT) + SPOKEN)
+    turns = [{"role": role, "content": SPOKEN} for role in ("system", "user", "assistant")]
+    chat = record("\n\n".join([SPOKEN] * 3), messages=turns)
+    pair = replace(record(f"{SPOKEN}\n{SPOKEN}"), prompt=SPOKEN, response=SPOKEN)
+    for given in [*RECORDS, EMPTY, kept, chat, pair]:
 
         def run(records: list[Record], given: Record = given) -> list[Record]:
             return list(module.vary(records[0], module.SAMPLE, random.Random(7), assets))
 
-        for variant in unmutated(lambda rs: twice(lambda: run(rs)), [given]):
+        made = unmutated(lambda rs: twice(lambda: run(rs)), [given])
+        assert made or given not in (kept, chat, pair), "prose is there to be varied"
+        for variant in made:
             assert variant.label == given.label
             assert variant.meta["parent"] == given.id
             assert variant.text != given.text
             assert variant.id != given.id
+            assert variant.meta["edits"], "what was changed must be told: meta.edits"
+            assert given is not kept or all(part in variant.text for part in KEPT), f"damaged: {variant.text!r}"
+            assert variant.text.count("\n") == given.text.count("\n"), f"lost line breaks: {variant.text!r}"
+            assert given is not chat or variant.meta["messages"][0] == turns[0]
+            assert given is not pair or variant.text == f"{variant.prompt}\n{variant.response}"
 
 
 def check_balancer(module: ModuleType) -> None:

@@ -27,7 +27,7 @@ ALL = [(stage, name) for stage in catalogue.stages() for name in methods.names(s
 
 @pytest.mark.parametrize(("stage", "name"), ALL)
 def test_every_method_keeps_the_contract(
-    stage: str, name: str, wordnet_assets: Path, cleaning_assets: Path, request: pytest.FixtureRequest
+    stage: str, name: str, cleaning_assets: Path, request: pytest.FixtureRequest
 ) -> None:
     module = methods.load(stage, name)
     contracts.check_module(stage, name, module)
@@ -35,7 +35,7 @@ def test_every_method_keeps_the_contract(
     if stage == "clean":
         contracts.check_cleaning_rule(module, cleaning_assets)
     elif stage == "augment":
-        contracts.check_augmenter(module, wordnet_assets)
+        contracts.check_augmenter(module, request.getfixturevalue("augment_assets"))
     elif stage == "balance":
         contracts.check_balancer(module)
     elif stage == "ingest":
@@ -174,6 +174,17 @@ def test_the_contract_refuses_io_in_the_source(tmp_path: Path, monkeypatch: pyte
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(AssertionError, match=r"calls (print|open)\(\)"):
         contracts.check_pure_source("clean", importlib.import_module("leaky"))
+
+
+def test_the_example_of_the_documents_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = (contracts.ROOT / "docs/methods.md").read_text().split("```python\n")[1].split("```")[0]
+    (tmp_path / "shouting.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("shouting")
+    contracts.check_pure_source("clean", module)
+    contracts.check_cleaning_rule(module, tmp_path)
+    shout = Record(id="1", text="HELLO there YOU")
+    assert [why.evidence for why in module.judge(View(shout), module.SAMPLE)] == ["62% of 13 letters are capitals"]
 
 
 def test_unknown_method_names_the_choices_and_the_file_to_write() -> None:

@@ -5,102 +5,87 @@ when each part may go.
    the tagger that TextBlob bundles takes its place.
 2. nltk >= 3.10 refuses files outside `nltk.data.path`, and its WordNet reader loads a multilingual map that is not
    needed: the reader here names its folder and skips the map.
-3. nlpaug draws from the global `random` (makcedward/nlpaug#6): `draw_from` hands it a generator.
-4. nlpaug's tokenizer loses white space (makcedward/nlpaug#143): the tokens here join to the very text.
+3. nlpaug draws from the global `random` and `numpy.random` (makcedward/nlpaug#6): `drawing` hands it a generator.
+4. nlpaug's tokenizer loses white space (makcedward/nlpaug#143): its augmenters are given one word at a time.
+5. nlpaug's dictionary of misspellings comes in the order of a set, which differs from process to process.
+6. nlpaug's ContextualWordEmbsAug calls what transformers 5 no longer has (makcedward/nlpaug#187), its back-translation
+   loads models on its own: contextual.py and back_translation.py use transformers themselves.
 """
 
 import random
-import re
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import nlpaug.augmenter.word as naw
-from nltk import data as nltk_data
-from nltk.corpus.reader.wordnet import WordNetCorpusReader
-from textblob.en import parser
-
-FIXED = "DT"
-"""The tag that nlpaug never varies."""
-
-VARIED = {"NN": "n", "JJ": "a", "RB": "r", "VB": "v", "VBP": "v"}
-"""Tags of uninflected open-class words → WordNet's part of speech: a synonym of `leaves` would have to be inflected."""
-
-_PROTECTED = r"""
-    ```.*?```|`[^`\n]+`                                # code
-  | <\|[^|>]*\|>|<[^<>\s][^<>]*>|\[[A-Z_]+\]           # special tokens, tags, redactions
-  | (?:https?://|www\.)\S+|\S+@\S+\.\w+                # addresses
-  | [^\w\s]*\w*\d[\w.,:/%°€$£-]*                       # numbers, money, versions, identifiers with digits
-  | \w+(?:[_/\\.]\w+)+|\w+\(\)|\w*[a-z][A-Z]\w*        # paths, snake_case, camelCase
-  | \w+(?:['’-]\w+)+                                   # compounds and contractions
-"""
-_TOKEN = re.compile(rf"(?P<protected>{_PROTECTED})|(?P<word>[^\W\d_]+)|(?P<other>\s+|.)", re.VERBOSE | re.DOTALL)
+A = TypeVar("A")
 
 
-def tokens(text: str) -> list[str]:
-    """Tokens that join to the text: words, and what is never varied (white space, punctuation, code, numbers, …)."""
-    return [match.group() for match in _TOKEN.finditer(text)]
+def one_change(kind: Callable[..., A], **settings: Any) -> A:
+    """An augmenter of nlpaug that is given one word at a time and varies it in one place.
+
+    Args:
+        kind: a class of nlpaug.augmenter.char.
+        settings: its own.
+    """
+    once = {"aug_char_min": 1, "aug_char_max": 1, "aug_word_min": 1, "aug_word_max": 1}
+    return kind(tokenizer=_one_word, reverse_tokenizer="".join, **once, **settings)
 
 
-class _Reader(WordNetCorpusReader):  # type: ignore[misc]
-    def map_wn(self, version: str = "wordnet") -> None:
-        """No map of other languages."""
+def _one_word(text: str) -> list[str]:
+    return [text]
 
 
-class Dictionary:
-    """WordNet as nlpaug asks for it: `pos_tag` and `predict`."""
+def drawing(augmenter: A, rng: random.Random) -> A:
+    """The augmenter, made to draw from `rng` alone."""
 
-    def __init__(self, folder: Path) -> None:
-        if (root := str(folder.resolve())) not in nltk_data.path:
-            nltk_data.path.append(root)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self.reader = _Reader(root, None)
-        self.predict = lru_cache(maxsize=100_000)(self._predict)
-
-    def pos_tag(self, tokens: list[str]) -> list[tuple[str, str]]:
-        """A Penn tag for each token; FIXED for all that must stay."""
-        words = [t for t in tokens if t.isalpha()]
-        tags = iter(parser.find_tags(words)) if words else iter(())
-        found = [(t, next(tags)[1] if t.isalpha() else FIXED) for t in tokens]
-        return [(t, tag if tag in VARIED and self.predict(t, VARIED[tag]) else FIXED) for t, tag in found]
-
-    def _predict(self, word: str, pos: str | None = None) -> list[str]:
-        """Synonyms in the most frequent sense, where the word is its own base form; nothing for a capitalised word.
-
-        No abbreviations (`yr`, `fig`): a synonym has four letters or more. It begins like the word, by vowel or
-        consonant, so that `a` and `an` before it stay right.
-        """
-        if not word.islower() or len(word) < 3 or pos is None:
-            return []
-        senses = self.reader.synsets(word, pos=pos)
-        names = senses[0].lemma_names() if senses else []
-        if word not in names:
-            return []
-        alike = [n for n in names if n.replace("_", "").isalpha() and n.islower() and len(n) > 3 and n != word]
-        return sorted(n for n in alike if (n[0] in "aeiou") == (word[0] in "aeiou"))
+    augmenter.__dict__.update(sample=rng.sample)
+    return augmenter
 
 
-@lru_cache(maxsize=2)
-def dictionary(folder: Path) -> Dictionary:
-    """WordNet of a folder, loaded once a process (about 2 s)."""
-    return Dictionary(folder)
+@lru_cache(maxsize=1)
+def misspellings() -> dict[str, list[str]]:
+    """Word → how people misspell it, in the order of the alphabet: Belinkov and Bisk 2018, arXiv 1711.02173."""
+    from nlpaug.model.word_dict.spelling import Spelling
+    from nlpaug.util import LibraryUtil
+
+    known = Spelling(f"{LibraryUtil.get_res_dir()}/word/spelling/spelling_en.txt", include_reverse=False).dict
+    kept = {word: sorted(w for w in wrong if w.isalpha() and w != word) for word, wrong in known.items()}
+    return {word: wrong for word, wrong in kept.items() if wrong}
 
 
-class Synonyms(naw.SynonymAug):  # type: ignore[misc]
-    """nlpaug's SynonymAug over a dictionary of ours, with our tokens."""
+def stock_synonyms(folder: Path) -> Any:
+    """nlpaug's SynonymAug as it comes, but that it finds its tagger and its dictionary: what ours is held against."""
+    import nlpaug.augmenter.word as naw
+    from nlpaug.model.word_dict import WordNet
+    from nltk import data as nltk_data
+    from nltk.corpus.reader.wordnet import WordNetCorpusReader
+    from textblob.en import parser
 
-    def __init__(self, words: Dictionary, stopwords: list[str]) -> None:
-        self._words = words
-        super().__init__(tokenizer=tokens, reverse_tokenizer="".join, stopwords=stopwords)
-        self.include_detail = True
+    if (root := str(folder.resolve())) not in nltk_data.path:
+        nltk_data.path.append(root)
 
-    def get_model(self, *_: Any) -> Dictionary:
-        """The dictionary handed in; nlpaug's own would download one."""
-        return self._words
+    class Reader(WordNetCorpusReader):  # type: ignore[misc]
+        def map_wn(self, version: str = "wordnet") -> None:
+            """No map of other languages."""
 
-    def draw_from(self, rng: random.Random, count: int) -> None:
-        """Draw from `rng`, and vary `count` words (nlpaug counts white space and punctuation as words)."""
-        self.sample = rng.sample
-        self.aug_min = self.aug_max = count
+    class Dictionary(WordNet):  # type: ignore[misc]
+        def read(self) -> Any:
+            """The asset's WordNet; nlpaug's own would be downloaded."""
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return Reader(root, None)
+
+        @classmethod
+        def pos_tag(cls, tokens: list[str]) -> list[tuple[str, str]]:
+            """Penn tags by TextBlob's tagger."""
+            return [(token, tag) for token, tag in parser.find_tags(tokens)]
+
+    class Synonyms(naw.SynonymAug):  # type: ignore[misc]
+        @classmethod
+        def get_model(cls, *_: Any) -> Dictionary:
+            """The dictionary of the folder."""
+            return Dictionary(lang="eng")
+
+    return Synonyms()

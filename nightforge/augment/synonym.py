@@ -1,71 +1,74 @@
-"""Replaces words by WordNet synonyms, with nlpaug's SynonymAug (Ma 2019, github.com/makcedward/nlpaug).
+"""Replaces words by WordNet synonyms: Zhang, Zhao, LeCun 2015, arXiv 1509.01626.
 
-The method is that of Zhang, Zhao, LeCun 2015, arXiv 1509.01626.
-
-Only uninflected nouns, verbs, adjectives and adverbs are varied, by synonyms in their most frequent sense. White
-space, punctuation, numbers, money, addresses, code, names and special tokens stay to the byte.
+Only uninflected nouns, verbs, adjectives and adverbs are varied, by synonyms in their most frequent sense and of the
+same part of speech (the tags are those of TextBlob, github.com/sloria/TextBlob). nlpaug's SynonymAug takes every sense
+and every part of a text; bench/_synonyms.py holds the two side by side.
 """
 
-import math
 import random
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
-from nightforge import config
-from nightforge.errors import AssetMissing
-from nightforge.records import Record, content_id
-from nightforge.words import words
+from nightforge import assets as laid
+from nightforge.augment._prose import Change, Draw, Varied, prose_words, some, variants
+from nightforge.augment._wordnet import Synonyms
+from nightforge.records import Record
+
+OPEN_CLASS = {"NN": "n", "JJ": "a", "RB": "r", "VB": "v", "VBP": "v"}
+"""Penn tags of uninflected open-class words → WordNet's part of speech: a synonym of `leaves` would be inflected."""
 
 
-class Config(config.Config):
+class Config(Varied):
     """How much is varied."""
 
     word_share: float = Field(gt=0, le=1)
     """Share of the words to replace (rounded up), as far as they have synonyms."""
     asset: str
-    """Folder of the dictionary among the assets."""
-    tries: int = Field(ge=1, le=100)
-    """Most variants of one copy to draw; the stage takes the first that equals no other row."""
+    """Folder of WordNet among the assets."""
     stopwords: list[str]
     """Words that are never replaced."""
 
 
-SAMPLE = Config(word_share=0.2, asset="wordnet", tries=8, stopwords=["have", "then"])
+SAMPLE = Config(part="all", tries=8, word_share=0.2, asset="wordnet", stopwords=["have", "then"])
 
 
 def vary(record: Record, cfg: Config, rng: random.Random, assets: Path) -> Iterator[Record]:
-    """At most `tries` variants, none where no word has a synonym; `meta.edits` lists the pairs of old and new.
+    """At most `tries` variants, none where no word has a synonym.
 
     Raises:
         AssetMissing: there is no WordNet in the assets.
     """
-    folder = assets / cfg.asset
-    if not (folder / "data.noun").exists():
-        raise AssetMissing(
-            f"{folder}: expected WordNet (data.noun, index.noun, …). List it in ingest.assets of params.yaml."
-        )
-    count = math.ceil(cfg.word_share * len(words(record.text)))
-    if not count:
-        return
-    augmenter = _augmenter(folder, tuple(cfg.stopwords))
-    augmenter.draw_from(rng, count)
-    for _ in range(cfg.tries):
-        text, changes = augmenter.substitute(record.text)
-        if text == record.text:
-            return
-        edits = [[change["orig_token"], change["new_token"]] for change in changes]
-        meta = {**record.meta, "parent": record.id, "edits": edits}
-        yield replace(record, id=content_id(text, record.label), text=text, meta=meta)
-        augmenter.draw_from(rng, count)  # another record's generator may have come between
+    synonyms = _synonyms(assets, cfg.asset)
+    return variants(record, cfg, rng, partial(_plan, synonyms, frozenset(cfg.stopwords), cfg.word_share))
+
+
+def _plan(synonyms: Synonyms, stopwords: frozenset[str], share: float, text: str) -> Draw | None:
+    found = prose_words(text)
+    if not any(word in synonyms for _, word in found):
+        return None
+    tags = _tags([word for _, word in found])
+    open_class = [
+        (at, word, names)
+        for (at, word), tag in zip(found, tags, strict=True)
+        if tag in OPEN_CLASS and word not in stopwords and (names := synonyms.of(word, OPEN_CLASS[tag]))
+    ]
+    return some(text, share, open_class, _replace)
+
+
+def _replace(place: tuple[int, str, tuple[str, ...]], rng: random.Random) -> Change:
+    at, word, names = place
+    return Change(at, word, rng.choice(names))
+
+
+def _tags(found: list[str]) -> list[str]:
+    from textblob.en import parser
+
+    return [tag for _, tag in parser.find_tags(found)]
 
 
 @lru_cache(maxsize=2)
-def _augmenter(folder: Path, stopwords: tuple[str, ...]) -> Any:
-    from nightforge.augment._nlpaug_shim import Synonyms, dictionary
-
-    return Synonyms(dictionary(folder), list(stopwords))
+def _synonyms(assets: Path, name: str) -> Synonyms:
+    return Synonyms(laid.folder(assets, name, "WordNet (data.noun, index.noun, …)"))

@@ -3,9 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from nightforge.augment import _nlpaug_shim as shim
+from nightforge.augment._wordnet import FILES, Synonyms
 from nightforge.augment.synonym import SAMPLE, vary
 from nightforge.errors import AssetMissing
 from nightforge.records import Record, content_id
+from tests import mini_wordnet
 
 CFG = SAMPLE.model_copy(update={"word_share": 1.0, "tries": 3, "stopwords": ["noon"]})
 
@@ -19,7 +22,7 @@ def test_words_become_synonyms_and_the_edits_are_told(wordnet_assets: Path) -> N
     first = variants("a tall tree is often large", wordnet_assets)[0]
     # `often` begins with a vowel and so does `oftentimes`; `arbor` would need `an`; `massive` after `large` is fine
     assert first.text in {f"a {t} tree is oftentimes massive" for t in ("high", "lofty")}
-    assert sorted(map(tuple, first.meta["edits"]))[0] == ("large", "massive")
+    assert first.meta["edits"][-1] == {"part": "text", "at": 21, "before": "large", "after": "massive"}
     assert first.meta["parent"] == "r1" and first.meta["document"] == "d1" and first.label == "plant"
     assert first.id == content_id(first.text, "plant")
 
@@ -58,6 +61,18 @@ def test_two_generators_taken_in_turn_do_not_mix(wordnet_assets: Path) -> None:
     one, two = (vary(record, CFG, random.Random(s), wordnet_assets) for s in (4, 5))
     mixed = [pair[0].text for pair in zip(one, two, strict=True)]
     assert mixed == [v.text for v in variants(text, wordnet_assets, seed=4)]
+
+
+def test_the_table_is_nltks_first_sense(wordnet_assets: Path) -> None:
+    folder = wordnet_assets / "wordnet"
+    reader, table = shim.stock_synonyms(folder).model.model, Synonyms(folder)
+    for pos, file in FILES.items():
+        for word in (name for _, names in mini_wordnet.SYNSETS[file] for name in names):
+            names = {n for n in reader.synsets(word, pos=pos)[0].lemma_names() if n != word and len(n) > 3}
+            same = {n.replace("_", " ") for n in names if (n[0] in "aeiou") == (word[0] in "aeiou")}
+            assert set(table.of(word, pos)) == (same if len(word) > 2 and "_" not in word else set())
+    assert table.of("lunch", "n") == ("midday meal", "tiffin")
+    assert table.of("tree", "v") == table.of("unknown", "n") == ()
 
 
 def test_a_missing_dictionary_says_where_to_list_it(tmp_path: Path) -> None:
