@@ -174,7 +174,7 @@ def _records(table: pa.Table) -> Iterator[Record]:
     columns = [table.column(name).to_pylist() for name in shards.SCHEMA.names[:-1]]
     metas = table.column("meta").to_pylist()
     for *values, meta in zip(*columns, metas, strict=True):
-        yield Record(*values, {} if meta == "{}" else json.loads(meta))
+        yield Record(*values, meta={} if meta == "{}" else json.loads(meta))
 
 
 def judged(record: Record, rules: list[Rule], tally: Tally) -> tuple[View, list[tuple[str, Reject]]]:

@@ -26,7 +26,7 @@ from tasks import probe, shards, stage, wiring
 from tasks.doctor_check import Check, Size
 from tasks.doctor_source import cached, config, peek
 
-CHAIN = ("clean", "split", "balance", "augment", "knowledge", "train", "evaluate")
+CHAIN = ("clean", "split", "balance", "augment", "represent", "knowledge", "train", "evaluate")
 WORDS = """small large green bright river stone animal plant tree bird wing leaf water hand slow quick old young round
 flat northern common wild edible having with from near under over found used made of the a and or""".split()  # noqa: SIM905
 RECORDS, LOOKED_AT = 240, 20_000
@@ -151,7 +151,7 @@ def _python(room: str) -> Iterator[Path]:
 
 def _bring(project: Path, folder: Path, stages: dict[str, wiring.Wiring]) -> None:
     """What the chain reads and does not make: assets, and which model to start from."""
-    made = {p for name in CHAIN for p in (*stages[name].outs, *stages[name].metrics, *stages["clean"].deps)}
+    made = {p for name in CHAIN for p in (*stages[name].outs, *stages[name].metrics, stages["clean"].paths["raw"])}
     for path in (p for name in CHAIN for p in stages[name].paths.values() if p not in made):
         if (project / path).exists() and not (folder / path).exists():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -224,8 +224,9 @@ def _peak_gpu_bytes() -> int:
 def _run(one: wiring.Wiring) -> str:
     """Run a stage, or say why it is left out."""
     missing = [p for p in one.deps if not p.exists()]
-    if one.name == "augment" and missing:
-        shutil.copytree(one.paths["splits"] / "train", one.paths["balanced"])
+    if one.name in {"augment", "represent"} and missing:
+        if one.name == "augment":
+            shutil.copytree(one.paths["splits"] / "train", one.paths["balanced"])
         return f"left out: {missing[0]} is not here yet; make run brings it"
     stage.execute(one.name)
     return ""
