@@ -42,8 +42,8 @@ class Quality(Config):
     changed_words_max: float = Field(gt=0)
     """Largest such share."""
     language_confidence_min: float | None = Field(ge=0, le=1)
-    """Probability from which a detected language is believed: a variant that is surely of another language than the
-    row it varies is refused. null: not asked."""
+    """Probability from which a variant's detected language is believed: if it is neither the record's nor what is
+    detected in it, the variant is refused. null: not asked."""
     label: Agreement | None
     """How the label is held. null: not asked."""
 
@@ -157,10 +157,7 @@ def _made_up(parent: str, variant: str) -> bool:
 
 def _language_lost(parent: Record, variant: Record, confidence_min: float) -> bool:
     language, confidence = detect(variant.text)
-    if confidence < confidence_min:
-        return False
-    was, sure = detect(parent.text)
-    return sure >= confidence_min and was != language
+    return confidence >= confidence_min and language not in {parent.language, detect(parent.text)[0]}
 
 
 def _label_lost(parent: Record, variant: Record, confidence_min: float, labels: Labels) -> bool:
