@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 import xxhash
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from nightforge import config
 from nightforge.drift import js_bits
@@ -64,6 +64,20 @@ class Representation(config.Config):
     shown: int = Field(ge=1, le=100)
     """Most shortcuts and associations reported."""
 
+    @field_validator("length_edges_words")
+    @classmethod
+    def _rise(cls, edges: list[int]) -> list[int]:
+        if edges != sorted(set(edges)):
+            raise ValueError("expected numbers that rise")
+        return edges
+
+    @field_validator("groups")
+    @classmethod
+    def _are_words(cls, groups: dict[str, list[str]]) -> dict[str, list[str]]:
+        if long := [word for words in groups.values() for word in words if len(folded(word)) != 1]:
+            raise ValueError(f"expected single words, got {long}")
+        return groups
+
 
 @dataclass
 class Census:
@@ -89,11 +103,11 @@ def census(read: Callable[[], Iterator[Record]], rows: int, cfg: Representation)
     """
     found, table = Census(), np.zeros(TABLE, np.int64)
     sampled = _sampler(rows, cfg.ngram_rows)
-    groups = {word.casefold(): name for name, words in cfg.groups.items() for word in words}
+    groups = {name: {folded(word)[0] for word in words} for name, words in cfg.groups.items()}
     for record in read():
         words = folded(record.text)
         label = _count_facets(found, record, words, cfg)
-        found.groups.update((name, label) for name in {groups[w] for w in words if w in groups})
+        found.groups.update((name, label) for name, its in groups.items() if not its.isdisjoint(words))
         if cfg.target is not None:
             counts = found.words.setdefault(label, np.zeros(WORD_BUCKETS, np.int64))
             np.add.at(counts, _hashes(words) % WORD_BUCKETS, 1)

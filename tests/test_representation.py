@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import mutual_info_score
 
@@ -139,6 +140,15 @@ def test_a_word_of_a_group_is_a_whole_word_in_any_case() -> None:
         [record("SHE ran", "x", 1), record("shed a tear", "x", 2), record("a man and he", "x", 3)], config()
     )
     assert found.groups == {("women", "x"): 1, ("men", "x"): 1}
+
+
+def test_a_word_may_name_two_groups_and_a_phrase_is_refused() -> None:
+    found = counted([record("an actor", "x")], config(groups={"a": ["actor"], "b": ["Actor", "actress"]}))
+    assert found.groups == {("a", "x"): 1, ("b", "x"): 1}
+    with pytest.raises(ValidationError, match=r"expected single words, got .*'old man'"):
+        config(groups={"the old": ["old man"]})
+    with pytest.raises(ValidationError, match="expected numbers that rise"):
+        config(length_edges_words=[6, 3])
 
 
 def test_distance_from_the_target() -> None:
