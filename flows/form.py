@@ -11,7 +11,8 @@ import yaml
 from pydantic import Field
 
 from nightforge.errors import ConfigError
-from tasks.sources import OPENERS, refuse_secret
+from tasks.sources import refuse_secret
+from tasks.streams import OPENERS
 
 Source = Annotated[str | None, Field(min_length=1)]
 Seed = Annotated[int | None, Field(ge=0, le=2**31 - 1)]

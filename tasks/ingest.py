@@ -2,16 +2,19 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from nightforge.errors import DataError, SourceMoved
+from nightforge.errors import ConfigError, DataError, SourceMoved
 from nightforge.privacy import evidence
 from nightforge.records import Record, Reject
 from tasks.shards import RecordShards, RejectShards
-from tasks.sources import Asset, IngestConfig, Place, Source, entry, opened
+from tasks.sources import Asset, IngestConfig, Place, Source, below, entry, opened
 from tasks.wiring import home_folder
+
+CHUNK_BYTES = 1 << 20
 
 
 def run(cfg: IngestConfig, source: Path, raw: Path, assets: Path, ingest_rejects: Path) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def _read(
     counts = {"files": 0, "rows_kept": 0, "rows_rejected": 0}
     for path, handle in opened(place, home):
         counts["files"] += 1
-        for item in place.format.module.read(handle, place.format.cfg):
+        for item in _items(place, path, handle):
             if isinstance(item, Record):
                 kept.put(_placed(item, f"{place.name}:{path}"))
                 labels[item.label or "none"] += 1
@@ -82,6 +85,15 @@ def _read(
                 reasons[item.reason] += 1
                 counts["rows_rejected"] += 1
     return counts
+
+
+def _items(place: Source, path: str, handle: BinaryIO) -> Iterator[Record | Reject]:
+    """What a reader makes of one file; its complaints name the file."""
+    method: Any = place.format
+    try:
+        yield from method.module.read(handle, method.cfg)
+    except (ConfigError, DataError) as e:
+        raise (e if path in str(e) else type(e)(f"{place.name}: {path}: {e}")) from None
 
 
 def _placed(record: Record, address: str) -> Record:
@@ -96,12 +108,24 @@ def _row(reject: Reject, address: str) -> dict[str, Any]:
         "rule": "read",
         "reason": reject.reason,
         "evidence": evidence(reject.evidence),
+        "also": [],
     }
 
 
 def _lay(asset: Asset, home: Path, folder: Path) -> None:
-    """Copy an asset's files into one folder, by their names."""
+    """Copy an asset's files into a folder, by their paths below its address.
+
+    Raises:
+        DataError: two of them would lie at one path.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for path, handle in opened(asset, home):
-        content = handle.read()
-        (folder / Path(path).name).write_bytes(content.replace(b"\r\n", b"\n") if asset.lf else content)
+        laid = folder / below(asset, path)
+        if laid.exists():
+            raise DataError(f"{asset.name}: {path} and a file before it would both be laid at {laid}.")
+        laid.parent.mkdir(parents=True, exist_ok=True)
+        with laid.open("wb") as out:
+            while chunk := handle.read(CHUNK_BYTES):
+                if asset.lf and chunk.endswith(b"\r"):
+                    chunk += handle.read(1)  # a line end is not cut in two
+                out.write(chunk.replace(b"\r\n", b"\n") if asset.lf else chunk)

@@ -5,7 +5,6 @@ metadata, which runs code of that archive, pinned like the rest; the backend is 
 unpinned is fetched to build with. A wheel runs nothing.
 """
 
-import io
 import os
 import re
 import shutil
@@ -14,12 +13,14 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from nightforge.errors import DataError, Transient
 from tasks.hashing import sha256_file
+from tasks.streams import corrupt_is_ours, refuse_bomb, unpacked
 
 ADDRESS = re.compile(r"pkg:(?P<name>[\w.-]+)==(?P<version>[^/\s]+)/(?P<inside>.+)")
 """`pkg:NAME==VERSION/path/in/the/package`, the path to a file or a folder, without the folder of an sdist's root."""
@@ -85,22 +86,36 @@ def members(archive: Path, inside: str) -> Iterator[tuple[str, BinaryIO]]:
     """The file `inside` of an archive, or every file of that folder, as `(path in the package, handle)`.
 
     A handle is good until the next is asked for. The order is that of the archive.
+
+    Raises:
+        DataError: the archive is corrupt, a bomb, or holds a file under a name that leads out of it.
     """
     wanted = inside.strip("/")
-    for path, handle in _zipped(archive) if zipfile.is_zipfile(archive) else _tarred(archive):
-        if path == wanted or path.startswith(wanted + "/"):
-            yield path, handle
+    with corrupt_is_ours(archive.name):
+        for path, handle in _zipped(archive) if zipfile.is_zipfile(archive) else _tarred(archive):
+            if path != wanted and not path.startswith(wanted + "/"):
+                continue
+            if ".." in path.split("/"):
+                raise DataError(f"{archive.name}: holds a file named {path!r}, which leads out of it.")
+            yield path, handle()
 
 
-def _tarred(archive: Path) -> Iterator[tuple[str, BinaryIO]]:
-    with tarfile.open(archive, "r:*") as tar:
+def _tarred(archive: Path) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
+    # The suffix of an sdist says how it is packed; tarfile by itself would unpack a bomb to its end.
+    with archive.open("rb") as file, tarfile.open(fileobj=unpacked(archive.name, file), mode="r:") as tar:
         for member in tar:
             if member.isfile() and (handle := tar.extractfile(member)) is not None:
-                yield member.name.partition("/")[2], cast("BinaryIO", handle)
+                yield member.name.partition("/")[2], partial(cast, "BinaryIO", handle)
 
 
-def _zipped(archive: Path) -> Iterator[tuple[str, BinaryIO]]:
+def _zipped(archive: Path) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
     with zipfile.ZipFile(archive) as zipped:
         for info in zipped.infolist():
             if not info.is_dir():
-                yield info.filename, io.BytesIO(zipped.read(info))
+                yield info.filename, partial(_member, zipped, info)
+
+
+def _member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
+    """A file of a wheel; zipfile reads no more of it than its entry says."""
+    refuse_bomb(info.filename, info.compress_size, info.file_size)
+    return cast("BinaryIO", zipped.open(info))

@@ -1,29 +1,24 @@
 """Where data comes from: local files, fsspec URLs and pinned packages, each with the facts that tell if it moved."""
 
-import bz2
 import glob
-import gzip
-import io
-import lzma
 import os
 import re
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Self, cast
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, BinaryIO, Self
 
 from pydantic import Field, model_validator
 
 from nightforge.config import Config
-from nightforge.errors import ConfigError, DataError, Transient
+from nightforge.errors import ConfigError, DataError, NightforgeError, Transient
 from nightforge.methods import Chosen, Method
 from tasks import packages
 from tasks.hashing import sha256_file
+from tasks.streams import corrupt_is_ours, unpacked
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-CORRUPT = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _LINK = re.compile(r"connect|timeout|payload", re.IGNORECASE)
 """In the names of what drivers raise when a connection fails; they share no base class."""
 _USER = re.compile(r"://[^/?#]*@")
@@ -138,7 +133,7 @@ def opened(place: Place, home: Path) -> Iterator[tuple[str, BinaryIO]]:
         found = False
         for path, handle in packages.members(archive, match["inside"]):
             found = True
-            yield path, _decompressed(path, handle)
+            yield path, unpacked(path, handle, _reaching)
         if not found:
             raise DataError(f"{place.address}: the package holds no {match['inside']}.")
     elif "://" in place.address:
@@ -146,57 +141,54 @@ def opened(place: Place, home: Path) -> Iterator[tuple[str, BinaryIO]]:
             fs, paths = _remote(place.address)
             for path in paths:
                 with fs.open(path, "rb") as remote:
-                    yield fs.unstrip_protocol(path), _decompressed(path, remote)
+                    yield fs.unstrip_protocol(path), unpacked(path, remote, _reaching)
     else:
         for path, file in _local(place.address, home):
             with file.open("rb") as local:
-                yield path, _decompressed(path, local)
+                yield path, unpacked(path, local, _reaching)
 
 
-def _decompressed(path: str, handle: BinaryIO) -> BinaryIO:
-    opener = OPENERS.get(Path(path).suffix)
-    raw = _Guarded(opener(handle, "rb") if opener else handle, path)
-    return cast("BinaryIO", io.BufferedReader(raw, 1 << 16))
-
-
-class _Guarded(io.RawIOBase):
-    """A file whose errors of reading are ours, whoever reads; closing it leaves the file open to its owner."""
-
-    def __init__(self, file: BinaryIO, path: str) -> None:
-        self.file, self.path = file, path
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return self.file.seekable()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        with _reaching(self.path):
-            return self.file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self.file.tell()
-
-    def readinto(self, buffer: Any) -> int:
-        with _reaching(self.path):
-            found = self.file.read(len(buffer))
-        buffer[: len(found)] = found
-        return len(found)
+def below(place: Place, path: str) -> PurePosixPath:
+    """The path of one of its files below the folder that a place names; only the name where it names no folder."""
+    match = packages.ADDRESS.fullmatch(place.address)
+    whole, root = PurePosixPath(path), PurePosixPath(match["inside"] if match else place.address)
+    return whole.relative_to(root) if whole != root and whole.is_relative_to(root) else PurePosixPath(whole.name)
 
 
 def _local(address: str, home: Path) -> list[tuple[str, Path]]:
     """Sorted `(path to record, file)`: hidden files are left out, a relative address is recorded relative."""
     root = home / address
     if root.is_dir():
-        found = [p for p in root.rglob("*") if not any(x.startswith(".") for x in p.relative_to(root).parts)]
+        base, found = root, [p for p in root.rglob("*") if not any(x[0] == "." for x in p.relative_to(root).parts)]
+    elif root.is_file():
+        base, found = root, [root]
     else:
-        found = [root] if root.is_file() else [Path(p) for p in glob.glob(str(root), recursive=True)]  # noqa: PTH207
+        parts = root.parts
+        fixed = next((at for at, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+        base, found = Path(*parts[:fixed]), [Path(p) for p in glob.glob(str(root), recursive=True)]  # noqa: PTH207
+    inside = base.resolve()
+    for path in found:
+        _refuse_stray(path, inside)
     files = sorted(p for p in found if p.is_file())
     if not files:
         raise DataError(f"{address}: expected a file, a folder with files, or a glob; found none under {home}.")
     relative = not Path(address).is_absolute()
     return [(Path(os.path.relpath(p, home) if relative else p).as_posix(), p) for p in files]
+
+
+def _refuse_stray(path: Path, inside: Path) -> None:
+    """Raise `DataError` for a link that leads out of a source or to no file, and for a name that no report can hold."""
+    target = Path(os.path.realpath(path))  # Path.resolve raises for a link to itself
+    if path.is_symlink() and not target.is_file():
+        raise DataError(
+            f"{path}: a link to what is no file ({target}); links to folders are not followed. Take it out."
+        )
+    if not target.is_relative_to(inside):
+        raise DataError(
+            f"{path}: leads out of {inside}, to {target}. Put the file itself there, or name where it is as a source."
+        )
+    if _UNWRITABLE.search(str(path)):
+        raise DataError(f"{str(path)!a}: expected a name in UTF-8 without control characters. Rename the file.")
 
 
 def _remote(address: str) -> tuple[Any, list[str]]:
@@ -238,9 +230,10 @@ def _remote_facts(address: str) -> list[dict[str, Any]]:
 def _reaching(address: str) -> Iterator[None]:
     """Turn the many errors of files and remote stores into ours."""
     try:
-        yield
-    except CORRUPT as e:
-        raise DataError(f"{address}: truncated or corrupt: {type(e).__name__}: {e}. Bring the file again.") from None
+        with corrupt_is_ours(address):
+            yield
+    except NightforgeError:
+        raise
     except Exception as e:
         why = e.__cause__ if isinstance(e, FileNotFoundError) and e.__cause__ else e
         said = f"{type(why).__name__}: {why}"

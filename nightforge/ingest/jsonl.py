@@ -28,13 +28,21 @@ def _objects(handle: BinaryIO) -> Iterator[tuple[str, dict[str, Any] | Reject]]:
     for place, line in lines(handle):
         if isinstance(line, Reject):
             yield place, line
-        elif line.strip():
+        elif line and not line.isspace():
             yield place, _parse(line, place)
 
 
 def _parse(line: str, place: str) -> dict[str, Any] | Reject:
     try:
-        found = json.loads(line)
+        found = _DECODER.decode(line)
     except (ValueError, RecursionError) as e:
         return Reject("not_json", f"{place}: {e}: {line}")
     return found if isinstance(found, dict) else Reject("not_an_object", f"{place}: {line}")
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
+"""Python's own takes NaN and Infinity, which RFC 8259 does not know."""

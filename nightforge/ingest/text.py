@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, Literal
 
 from nightforge import config
-from nightforge.ingest._columns import lines, record
+from nightforge.ingest._columns import TEXT_MAX, lines, record
 from nightforge.records import Record, Reject
 
 
@@ -21,22 +21,28 @@ SAMPLE = Config(unit="line", label=None)
 
 
 def read(handle: BinaryIO, cfg: Config) -> Iterator[Record | Reject]:
-    """One item for every unit that is not blank; a unit with a line that is not UTF-8 is rejected whole."""
-    held: list[str | Reject] = []
-    start = ""
+    """One item for every unit that is not blank; a unit that is too long or has a line that is not UTF-8 is rejected
+    whole."""
+    held: list[str] = []
+    start, size, broken = "", 0, None
     for place, line in lines(handle):
         blank = isinstance(line, str) and not line.strip()
         if cfg.unit == "line" or (cfg.unit == "paragraph" and blank):
-            yield from _unit(held, start, cfg)
-            held = []
-        if held or not blank:
+            yield from _unit(held, start, broken, cfg)
+            held, size, broken = [], 0, None
+        if isinstance(line, Reject):
+            broken = broken or line
+        elif broken is None and (held or not blank):
             start = start if held else place
             held.append(line)
-    yield from _unit(held, start, cfg)
+            size += len(line)
+            if size > TEXT_MAX:
+                held, broken = [], Reject("too_long", f"{start}: at most {TEXT_MAX} characters are read")
+    yield from _unit(held, start, broken, cfg)
 
 
-def _unit(held: list[str | Reject], place: str, cfg: Config) -> Iterator[Record | Reject]:
-    if broken := [line for line in held if isinstance(line, Reject)]:
-        yield broken[0]
-    elif text := "\n".join(str(line) for line in held).strip():
+def _unit(held: list[str], place: str, broken: Reject | None, cfg: Config) -> Iterator[Record | Reject]:
+    if broken is not None:
+        yield broken
+    elif text := "\n".join(held).strip():
         yield record(text, place, {}, label=cfg.label)

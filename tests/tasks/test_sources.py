@@ -329,3 +329,80 @@ def test_assets_are_laid_flat_without_carriage_returns(home: Path, monkeypatch: 
     run_ingest(home, monkeypatch)
     laid = {p.name: p.read_bytes() for p in (home / "assets" / "dictionary").iterdir()}
     assert laid == {"data.txt": b"one\ntwo\n", "other.txt": b"one\ntwo\n"}
+
+
+def test_a_link_may_not_lead_out_of_a_source(home: Path) -> None:
+    (home / "secret.txt").write_text("s\n")
+    link = home / "in" / "z.txt"
+    link.symlink_to(home / "secret.txt")
+    for look in (entry, read_all):
+        for address in ("in", "in/*.txt", "in/**/*.txt"):
+            with pytest.raises(DataError, match=r"in/z\.txt: leads out of .*to .*/secret\.txt"):
+                look(source(address), home)
+    assert read_all(source("in/z.txt"), home) == [("in/z.txt", b"s\n")], "named by itself, it was meant"
+    link.unlink()
+    link.symlink_to("b.txt")
+    assert ("in/z.txt", b"two\n") in read_all(source("in"), home), "within the folder it is a file like others"
+
+
+@pytest.mark.parametrize("target", ["nowhere", "deep", "z.txt"])
+def test_a_link_to_no_file_is_named(home: Path, target: str) -> None:
+    (home / "in" / "z.txt").symlink_to(target)
+    with pytest.raises(DataError, match=r"in/z\.txt: a link to what is no file"):
+        read_all(source("in"), home)
+
+
+def test_a_folder_reached_through_a_link_in_the_middle_of_a_glob(home: Path) -> None:
+    (home / "out").mkdir()
+    (home / "out" / "x.txt").write_text("x\n")
+    (home / "in" / "way").symlink_to(home / "out")
+    with pytest.raises(DataError, match="leads out of"):
+        read_all(source("in/*/*.txt"), home)
+
+
+def test_a_name_that_no_report_can_hold(home: Path) -> None:
+    (home / "in" / "a\nb.txt").write_text("x\n")
+    with pytest.raises(DataError, match=r"a\\nb\.txt.*Rename"):
+        read_all(source("in"), home)
+
+
+def test_a_complaint_about_columns_names_the_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "in" / "1.jsonl").write_text('{"text": "one", "label": "x"}\n')
+    (home / "in" / "2.jsonl").write_text('{"text": "two", "class": 7}\n')
+    columns = {"text": "text", "label": "label"}
+    place = {**MINE, "address": "in/*.jsonl", "format": {"name": "jsonl", "columns": columns, "keep": []}}
+    snapshot.write(project(home, sources=[place]))
+    with pytest.raises(ConfigError, match=r"mine: in/2\.jsonl: ingest: no column 'label'\. .*has: class, text"):
+        run_ingest(home, monkeypatch)
+
+
+def test_parquet_files_of_one_source_may_differ_in_type(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": ["one"], "label": ["1"]}), home / "in" / "1.parquet")
+    pq.write_table(pa.table({"label": [1, None], "text": ["two", "three"], "new": [0, 0]}), home / "in" / "2.parquet")
+    pq.write_table(pa.table({"text": [["four"]], "label": ["1"]}), home / "in" / "3.parquet")
+    columns = {"text": "text", "label": "label"}
+    place = {**MINE, "address": "in/*.parquet", "format": {"name": "parquet", "columns": columns, "keep": []}}
+    snapshot.write(project(home, sources=[place]))
+    metrics = run_ingest(home, monkeypatch)
+    assert [(r.text, r.label) for r in shards.read(home / "raw")] == [("one", "1"), ("two", "1"), ("three", None)]
+    assert metrics["rejected"] == {"read": {"not_a_plain_value": 1}} and metrics["rows_read"] == 4
+
+
+def test_assets_keep_their_folders_and_never_cover_each_other(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "in" / "deep" / "b.txt").write_bytes(b"x\r" * 600_000 + b"\n")
+    snapshot.write(project(home, assets=[{"name": "two", "address": "in", "sha256": None, "lf": True}]))
+    run_ingest(home, monkeypatch)
+    laid = home / "assets" / "two"
+    assert {p.relative_to(laid).as_posix() for p in laid.rglob("*.*")} == {
+        "b.txt",
+        "c.txt.gz",
+        "deep/a.txt",
+        "deep/b.txt",
+    }
+    assert (laid / "deep" / "b.txt").read_bytes() == b"x\r" * 599_999 + b"x\n", "a line end cut in two is still one"
+    snapshot.write(project(home, assets=[{"name": "one", "address": "in/**/b.txt", "sha256": None, "lf": False}]))
+    with pytest.raises(DataError, match=r"in/deep/b\.txt and a file before it would both be laid"):
+        run_ingest(home, monkeypatch)
