@@ -13,6 +13,7 @@ from typing import Any
 from nightforge.errors import NightforgeError
 from tasks import stage, wiring
 from tasks.doctor_check import Check
+from tasks.executor import Executor
 from tasks.wiring import Wiring
 
 OWN = {"deps", "work"}
@@ -85,7 +86,9 @@ def _faults(project: Path, one: Wiring, values: dict[str, Any]) -> Iterator[tupl
         if name in OWN or parameter.annotation is Wiring:
             continue
         try:
-            if parameter.annotation is Path:
+            if parameter.annotation is Executor:
+                stage.checked(values, "executor", Executor)
+            elif parameter.annotation is Path:
                 stage.bound(one, name)
             else:
                 stage.value(one, values, name, parameter.annotation)

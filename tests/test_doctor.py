@@ -61,10 +61,16 @@ def test_a_value_out_of_bounds_names_the_field(project: Path) -> None:
     assert "clean: rule_share_max" in wrong.found and "got 3" in wrong.found
 
 
-def test_a_missing_section_names_the_stage(project: Path) -> None:
+def test_a_wrong_executor_is_said_before_a_stage_meets_it(project: Path) -> None:
+    edit(project, lambda values: values["executor"].update(name="spark"))
+    [wrong] = of(doctor_project.wired(project), "params", "fail")
+    assert "params.yaml: executor: name: Input should be 'local' or 'ray'" in wrong.found
+
+
+def test_a_missing_section_is_named(project: Path) -> None:
     edit(project, lambda values: values.pop("balance"))
     assert [c.found for c in of(doctor_project.wired(project), "params", "fail")] == [
-        "params.yaml has no section 'balance', which stage balance reads."
+        "params.yaml has no section 'balance'."
     ]
 
 
