@@ -2,7 +2,7 @@
 
 Decisions: both sides are given the words of datatrove's tokenizer (spaCy's blank English). Seconds: both read the same
 documents from disk and write those that they keep, each in its own format, with two processes; ours counts words by its
-own tokenizer and names every reason, datatrove stops at the first.
+own tokenizer and names every reason, datatrove stops at the first. The order is that of FineWeb's own script.
 """
 
 import json
@@ -23,7 +23,7 @@ from nightforge.view import View
 
 PEER = ["datatrove==0.10.1", "spacy==3.8.18", "orjson", "xxhash<4", "regex", "tldextract", "nltk"]
 MEGABYTES, COMPARED, WORKERS, ROUNDS = 50, 5_000, 2, 3
-RULES = (gopher_quality, repetition, c4_lines, c4, fineweb)
+RULES = (repetition, gopher_quality, c4_lines, c4, fineweb)
 
 DECISIONS = """
 import json, sys
@@ -31,7 +31,7 @@ from datatrove.data import Document
 from datatrove.pipeline.filters import C4QualityFilter, FineWebQualityFilter
 from datatrove.pipeline.filters import GopherQualityFilter, GopherRepetitionFilter
 from datatrove.utils.text import split_into_words
-filters = {"gopher_quality": GopherQualityFilter(), "repetition": GopherRepetitionFilter(), "c4": C4QualityFilter(),
+filters = {"repetition": GopherRepetitionFilter(), "gopher_quality": GopherQualityFilter(), "c4": C4QualityFilter(),
            "fineweb": FineWebQualityFilter()}
 def why(rule, document):
     result = filters[rule].filter(document)
@@ -57,7 +57,7 @@ from datatrove.pipeline.readers import JsonlReader
 from datatrove.pipeline.writers import JsonlWriter
 if __name__ == "__main__":
     source, out, logs, workers = sys.argv[1:]
-    steps = [JsonlReader(source), GopherQualityFilter(), GopherRepetitionFilter(), C4QualityFilter(),
+    steps = [JsonlReader(source), GopherRepetitionFilter(), GopherQualityFilter(), C4QualityFilter(),
              FineWebQualityFilter(), JsonlWriter(out, compression=None)]
     LocalPipelineExecutor(steps, tasks=int(workers), workers=int(workers), logging_dir=logs).run()
 """
