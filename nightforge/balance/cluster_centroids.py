@@ -1,9 +1,9 @@
-"""Thins large classes to the rows nearest to the centres of their clusters: imbalanced-learn's ClusterCentroids with
-hard voting (Lemaître, Nogueira, Aridas 2017, JMLR 18), so that what is typical stays and what is said often thins.
+"""Thins large classes to the rows nearest to the centres of their clusters: what is said often thins.
 
-Its result are vectors without a way back to the rows, so they are found again by their bytes; where two centres lie
-next to one row, another is kept in its place. A class is clustered in blocks of 2,048 rows in random order: the time
-grows with the rows alone (k-means over a whole class: with rows × clusters), and memory does not.
+With imbalanced-learn's ClusterCentroids and hard voting (Lemaître, Nogueira, Aridas 2017, JMLR 18). Its result are
+vectors without a way back to the rows, so they are found again by their bytes; where two centres lie next to one row,
+another is kept in its place. A class is clustered in blocks of 2,048 rows in random order: the time grows with the rows
+alone (k-means over a whole class: with rows × clusters), and memory does not.
 """
 
 from collections.abc import Sequence

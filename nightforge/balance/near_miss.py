@@ -1,5 +1,6 @@
-"""Thins large classes to the rows nearest to the smallest class: NearMiss (Mani & Zhang 2003, *kNN approach to
-unbalanced data distributions*, ICML workshop; as in imbalanced-learn).
+"""Thins large classes to the rows nearest to the smallest class: NearMiss.
+
+Mani & Zhang 2003, *kNN approach to unbalanced data distributions*, ICML workshop; as in imbalanced-learn.
 
 imbalanced-learn's own holds distances to all rows of the smallest class for version 2, and up to 1 GB of them for the
 others; here they are worked out in blocks. The tests hold the choice against theirs. What stays lies near other

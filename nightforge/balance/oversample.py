@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from nightforge.balance._targets import Copy, Ints, Temperature, coded, raised, sized
+from nightforge.balance._targets import Copy, Ints, coded, raised, sized
 
 
 class Config(Copy):
     """How many copies there may be."""
 
 
-SAMPLE = Config(weights=Temperature(temperature=3), synthetic_share_max=0.3, copies_max=3)
+SAMPLE = Config(weights="equal", synthetic_share_max=0.3, copies_max=3)
 
 
 def resample(labels: Sequence[str], features: Any, cfg: Config, rng: np.random.Generator) -> Ints:

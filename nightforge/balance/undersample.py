@@ -1,5 +1,7 @@
-"""Thins the largest classes at random, with imbalanced-learn's RandomUnderSampler (Lemaître, Nogueira, Aridas 2017,
-JMLR 18)."""
+"""Thins the largest classes at random.
+
+With imbalanced-learn's RandomUnderSampler (Lemaître, Nogueira, Aridas 2017, JMLR 18).
+"""
 
 from collections.abc import Sequence
 from typing import Any
