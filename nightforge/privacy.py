@@ -245,7 +245,7 @@ _PATTERNS: list[tuple[str, Kind, str, Callable[[re.Match[str]], bool]]] = [
     ("called", "token",
      rf"""{_CALLED_SO}(?:["'\]]{{0,2}}\s{{0,3}}(?::=|=>|[:=>])|(?i: is| was))\s{{0,3}}["']?"""
      r"""(?P<found>(?<=["'])[^"'\s]{6,128}(?=["'])|[^\s"'(){}\[\]<>,;$]{5,127}[^\s"'(){}\[\]<>,;$.:!?])""", _secret),
-    ("bearer", "token", r"\b(?i:bearer|basic) (?P<found>[\w.~+/-]{16,512}={0,2})", _secret),
+    ("bearer", "token", r"\b(?i:bearer|basic) (?P<found>[\w.~+/-]{20,512}={0,2})", _secret),
     ("email", "email",
      r"(?<![\w.%+-])[\w.%+-]{1,64}(?:@| ?[\[(](?i:at)[\])] ?)"
      r"(?:[\w-]{1,63}(?:\.| ?[\[(](?i:dot)[\])] ?)){1,8}"
@@ -284,18 +284,18 @@ _IBAN_BEGINS = re.compile(r"[A-Z][A-Z][0-9][0-9][ \xa0]?[A-Z0-9]{2}")
 def _possible(text: str) -> set[str]:
     """What a text may hold, by tests that cost microseconds."""
     low = text.lower()
+    long = [word for word in text.split() if len(word) >= LONG_CHARS]
     tests = {
         "pem": "private key" in low,
         "login": "://" in text and "@" in text,
         "called": any(word in low for word in _SECRET_WORDS),
-        "bearer": "bearer " in low or "basic " in low,
+        "bearer": long and ("bearer " in low or "basic " in low),
         "email": "@" in text or "at]" in low or "at)" in low,
         "iban": _IBAN_BEGINS.search(text),
         "digits": _MANY_DIGITS.search(text),
         "ipv6": "::" in text or text.count(":") > 6,
     }
     found = {need for need, holds in tests.items() if holds}
-    long = [word for word in text.split() if len(word) >= LONG_CHARS]
     return found | {need for need, pattern in _IN_A_WORD if any(map(pattern.search, long))}
 
 
