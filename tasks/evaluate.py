@@ -84,13 +84,7 @@ def run(
     found = _measured(cfg.metrics, subject)
     _write(evaluation, subject, found)
     report(len(cfg.metrics) + 2, len(cfg.metrics) + 3, "timing generation in a process of its own")
-    long_enough = [d[: cfg.speed_prompt_tokens] for d in encoded if len(d) > cfg.speed_prompt_tokens]
-    if len(long_enough) < 2:
-        raise DataError(
-            f"evaluate: expected at least 2 validation documents longer than {cfg.speed_prompt_tokens} tokens "
-            f"to time generation from, got {len(long_enough)}. Lower evaluate.speed_prompt_tokens."
-        )
-    speed = probe.in_fresh_process(dense, long_enough[: cfg.speed_prompts], cfg.speed_new_tokens)
+    speed = probe.in_fresh_process(dense, _beginnings(cfg, encoded), cfg.speed_new_tokens)
     facts = {
         "size_mb": size_mb(dense),
         "parameters": loaded.card["parameters"],
@@ -99,6 +93,21 @@ def run(
     }
     metrics = {key: value for scores in found for key, value in scores.metrics.items()}
     return Measured(metrics | facts, {**speed, "runtime": f"torch {torch.__version__}"})
+
+
+def _beginnings(cfg: EvaluateConfig, encoded: list[list[int]]) -> list[list[int]]:
+    """The beginnings of documents to time generation from.
+
+    Raises:
+        DataError: fewer than two documents are long enough.
+    """
+    long_enough = [d[: cfg.speed_prompt_tokens] for d in encoded if len(d) > cfg.speed_prompt_tokens]
+    if len(long_enough) < 2:
+        raise DataError(
+            f"evaluate: expected at least 2 validation documents longer than {cfg.speed_prompt_tokens} tokens "
+            f"to time generation from, got {len(long_enough)}. Lower evaluate.speed_prompt_tokens."
+        )
+    return long_enough[: cfg.speed_prompts]
 
 
 def _before(base: Path) -> models.Loaded | None:

@@ -79,8 +79,7 @@ def run(
     data = loop.corpus(tokenizer.encode_all(words, texts.main()), context)
     first = texts.first(cfg, words, context)
     watched = loop.watched(map(document, shards.read(splits / "validation")), cfg.eval_documents)
-    seen = [record for record in shards.read(splits / "validation") if document(record) in watched]
-    evaluate = _evaluation(words, seen, context)
+    evaluate = _evaluation(words, splits / "validation", watched, context)
     training, rows, timed = _begin(cfg, seed, model.to(loop.device()), data, work)
     resumed, tokens = training.step, 0
     prepared = time.perf_counter()
@@ -172,8 +171,9 @@ def _starting_model(cfg: TrainConfig, texts: Texts, entity_vectors: Path) -> tup
     return model, words
 
 
-def _evaluation(words: Any, records: list[Record], context: int) -> Callable[[Any], float]:
-    """Bits per byte of these documents under a model."""
+def _evaluation(words: Any, validation: Path, watched: set[str], context: int) -> Callable[[Any], float]:
+    """Bits per byte of the watched documents under a model."""
+    records = [record for record in shards.read(validation) if document(record) in watched]
     encoded = list(tokenizer.encode_all(words, records))
     size = scoring.text_bytes([r.text for r in records]).sum()
 
