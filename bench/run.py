@@ -7,15 +7,27 @@ import platform
 import subprocess
 import sys
 import venv
+from collections.abc import Mapping
 from importlib import import_module, metadata
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / ".venv"
 RESULTS = HERE / "RESULTS.md"
 VERSIONS = ("prefect", "dvc", "great-expectations", "torch", "transformers", "onnxruntime", "onnxruntime-genai")
 Figures = dict[str, float]
-Goals = dict[str, tuple[float, str]]
+
+
+class AtLeast(NamedTuple):
+    """A goal that is met from below: the least that a figure should be, and what it is."""
+
+    limit: float
+    what: str
+
+
+Goals = Mapping[str, tuple[float, str] | AtLeast]
+"""Figure → (the most that it should be, what it is), or `AtLeast`."""
 
 
 def main() -> int:
@@ -27,7 +39,7 @@ def main() -> int:
         print(f"bench.{file.stem} …", flush=True)
         figures = run(file.stem)
         goals: Goals = import_module(f"bench.{file.stem}").GOALS
-        well &= figures is not None and all(figures.get(k, float("inf")) <= most for k, (most, _) in goals.items())
+        well &= figures is not None and all(met(goal, figures.get(key)) for key, goal in goals.items())
         sections.append(section(file.stem, import_module(f"bench.{file.stem}").__doc__ or "", figures, goals))
     RESULTS.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     print(f"{'all goals met' if well else 'not all goals met'}: {RESULTS.relative_to(HERE.parent)}")
@@ -78,12 +90,19 @@ def section(name: str, doc: str, figures: Figures | None, goals: Goals) -> str:
     if figures is None:
         return "\n".join([*lines, f"**Failed.** Run `python -m bench.{name}` to see why."])
     lines += ["| figure | measured | goal | met | what it is |", "| --- | ---: | ---: | --- | --- |"]
-    for key, (most, what) in goals.items():
-        value = figures.get(key)
-        met = value is not None and value <= most
-        lines.append(f"| `{key}` | {value} | ≤ {most} | {'yes' if met else '**no**'} | {what} |")
+    for key, goal in goals.items():
+        value, (limit, what) = figures.get(key), goal
+        bound, said = "≥" if isinstance(goal, AtLeast) else "≤", "yes" if met(goal, value) else "**no**"
+        lines.append(f"| `{key}` | {value} | {bound} {limit} | {said} | {what} |")
     lines += [f"| `{key}` | {value} |  |  |  |" for key, value in sorted(figures.items()) if key not in goals]
     return "\n".join(lines)
+
+
+def met(goal: tuple[float, str] | AtLeast, value: float | None) -> bool:
+    """Whether a figure was measured and is on the right side of its goal."""
+    if value is None:
+        return False
+    return value >= goal[0] if isinstance(goal, AtLeast) else value <= goal[0]
 
 
 def peers(requirements: list[str]) -> Path:

@@ -2,10 +2,11 @@
 
 import json
 import platform
+import random
 import socket
 from pathlib import Path
 
-from bench import overhead, run
+from bench import _dedup, data, overhead, run
 
 GOALS: run.Goals = {"noop_s": (3.0, "nothing to do"), "gone_s": (1.0, "never measured")}
 
@@ -33,6 +34,10 @@ def test_goals_met_and_missed_are_told_apart() -> None:
     assert "| `gone_s` | None | ≤ 1.0 | **no** | never measured |" in met
     assert met[-1].startswith("| `ours_vs_peer` | 0.5 |")
     assert "**no** | nothing to do" in run.section("x", "D", {"noop_s": 3.1}, GOALS)
+    least: run.Goals = {"recall": run.AtLeast(0.95, "found")}
+    assert "| `recall` | 0.95 | ≥ 0.95 | yes | found |" in run.section("x", "D", {"recall": 0.95}, least)
+    assert "| `recall` | 0.94 | ≥ 0.95 | **no** | found |" in run.section("x", "D", {"recall": 0.94}, least)
+    assert not run.met(least["recall"], None) and run.met((1.0, ""), 1.0) and not run.met((1.0, ""), 1.1)
     assert "**Failed.**" in run.section("x", "D", None, GOALS)
 
 
@@ -44,4 +49,20 @@ def test_results_name_versions_and_no_machine() -> None:
 
 
 def test_every_bench_has_goals_and_a_first_paragraph() -> None:
-    assert overhead.GOALS and overhead.__doc__ and "\n\n" in overhead.__doc__
+    for bench in (overhead, data):
+        assert bench.GOALS and bench.__doc__ and "\n\n" in bench.__doc__
+
+
+def test_planted_pairs_have_the_index_that_they_are_said_to_have() -> None:
+    rng = random.Random(1)
+    pages = [" ".join("".join(rng.choices("abcdefgh", k=9)) for _ in range(150)) for _ in range(2_300)]
+    texts, near, far = _dedup.planted(pages)
+    assert len(near) == len(far) == _dedup.PAIRS and len(texts) == len(pages) + 2 * _dedup.PAIRS
+    for pairs, (low, high) in ((near, _dedup.NEAR), (far, _dedup.FAR)):
+        for one, other in pairs[:50]:
+            a, b = ({tuple(t.split()[i : i + 5]) for i in range(146)} for t in (texts[one], texts[other]))
+            assert low <= len(a & b) / len(a | b) <= high
+    everything = set(range(len(texts)))
+    assert _dedup.quality(everything, near, far) == (0, 0)
+    assert _dedup.quality(everything - {b for _, b in near}, near, far) == (1, 1)
+    assert _dedup.quality(everything - {b for _, b in [*near, *far]}, near, far) == (1, 0.5)
