@@ -1,6 +1,6 @@
 """The presets of params.yaml: each keeps a good document of its kind, and drops bad ones for the reasons named here."""
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightforge.records import Record, Reject, chat_text, edited, pair_text
+from nightforge.records import Edit, Record, Reject, chat_text, edited, pair_text
 from nightforge.view import View
 from tasks.clean import CleanConfig
 from tasks.clean_rules import Rule, bind, kind
@@ -60,12 +60,17 @@ def rules(preset: str) -> list[Rule]:
     return [bind(rule, ROOT / "no assets") for rule in chosen if kind(rule.module) != "corpus rule"]
 
 
+def text_of(rule: Rule, text: str) -> str:
+    made: Edit = rule.call(text)
+    return made.text
+
+
 def through(preset: str, record: Record) -> tuple[str, set[str]]:
     """The text as it comes out, and `rule:reason` of all that fired."""
     fired = set()
     for rule in rules(preset):
         if rule.kind == "editor":
-            record = edited(record, lambda text, rule=rule: rule.call(text).text)
+            record = edited(record, partial(text_of, rule))
         else:
             fired |= {f"{rule.name}:{why.reason}" for why in rule.call(View(record)) if isinstance(why, Reject)}
     return record.text, fired
