@@ -122,6 +122,7 @@ def _funnel(data: Json) -> list[dict[str, Any]]:
             data.get("balance", {}).get("rows_rejected", 0),
         ),
         ("trained on, with varied copies", _trained_on(data.get("augment", {})), None),
+        ("facts told beside them", data.get("knowledge", {}).get("rows_kept") or None, None),
     ]
     rows = [{"name": name, "rows": n, "dropped": dropped} for name, n, dropped in counted if n is not None]
     most = max((r["rows"] for r in rows), default=1) or 1

@@ -164,6 +164,17 @@ def test_nothing_is_loaded_from_anywhere() -> None:
     assert not re.search(r"url\(|@import|https?:", page)
 
 
+def test_facts_are_shown_where_some_were_told_beside_what_guessing_brings() -> None:
+    assert "facts told" not in report.render(story())
+    asked = {"facts": 30, "chance": 0.1, "after": {"value": 0.8, "low": 0.7, "high": 0.9}}
+    whole = story()
+    cloze = {"told": asked, "held_out": {"facts": 0}}
+    page = report.render(replace(whole, evaluate=whole.evaluate | {"cloze": cloze}))
+    assert "facts told, found again (chance 0.100)" in page and "0.800" in page and "held out" not in page
+    told = replace(whole, data=whole.data | {"knowledge": {"rows_kept": 7}})
+    assert "facts told beside them" in report.render(told)
+
+
 def test_every_value_is_escaped() -> None:
     page = report.render(story(label=EVIL))
     assert "<script" not in page
