@@ -72,7 +72,8 @@ def fit(texts: Sequence[Hashes], classes: npt.NDArray[np.integer[Any]], names: i
     value = _normed(owner, (1 + np.log(count)) * idf[column], len(texts))
     matrix = csr_matrix((value, (owner, column)), (len(texts), len(seen)))
     with threadpool_limits(1):  # sums of several threads come out differently
-        regression = LogisticRegression(C=STRENGTH, class_weight="balanced" if balanced else None, max_iter=200)
+        weighed = "balanced" if balanced else None
+        regression = LogisticRegression(C=STRENGTH, class_weight=weighed, max_iter=100, tol=1e-3)
         regression.fit(matrix, classes)
     weights, bias = np.zeros((len(seen), names)), np.full(names, -np.inf)
     # Of two classes it learns the second alone.

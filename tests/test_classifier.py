@@ -35,7 +35,7 @@ def test_agrees_with_scikit_learn_where_no_two_words_share_a_hash(names: int, ba
     assert len(ours.weights) == matrix.shape[1]
     unseen = [*WORDS, ["tree", "never", "seen", "tree"]]
     want = theirs.predict_proba(tfidf.transform([" ".join(w) for w in unseen]))
-    np.testing.assert_allclose(classifier.probabilities(ours, [classifier.hashes(w) for w in unseen]), want, atol=0.01)
+    np.testing.assert_allclose(classifier.probabilities(ours, [classifier.hashes(w) for w in unseen]), want, atol=0.02)
 
 
 @settings(max_examples=40, deadline=None)
