@@ -77,7 +77,7 @@ def share_change(then: Mapping[str, int], now: Mapping[str, int]) -> float:
 def noise(then: float, now: float, bins: int) -> float:
     """The population stability index that two samples of one population stay below in `CALM` of all cases.
 
-    The quantile of χ² is Wilson and Hilferty's (1931), within 1% of the exact one from 2 degrees of freedom on.
+    The quantile of χ² is Wilson and Hilferty's (1931), here at most 4% above the exact one.
     """
     free = bins - 1
     if free < 1:

@@ -36,7 +36,12 @@ SUITES: dict[str, Any] = {
     },
     **{
         key: {"rows": [{"expect": "expect_column_values_to_not_be_null", "column": "id", "why": "each row is known"}]}
-        for key in ("clean", "splits", "balanced", "dense")
+        for key in ("clean", "splits", "balanced", "calibration", "dense")
+    },
+    "drift": {
+        "facts": [
+            {"expect": "expect_column_values_to_be_between", "column": "rows_ratio", "min_value": 0.7, "why": "volume"}
+        ]
     },
     "compressed": {
         "facts": [
