@@ -171,10 +171,10 @@ class Out:
 
 
 def _records(table: pa.Table) -> Iterator[Record]:
-    columns = [table.column(name).to_pylist() for name in shards.SCHEMA.names[:-1]]
-    metas = table.column("meta").to_pylist()
-    for *values, meta in zip(*columns, metas, strict=True):
-        yield Record(*values, meta={} if meta == "{}" else json.loads(meta))
+    """The records of a table; its columns stand in the order of a record's fields."""
+    for values in zip(*(table.column(column).to_pylist() for column in shards.SCHEMA.names), strict=True):
+        *known, meta = values
+        yield Record(*(*known, {} if meta == "{}" else json.loads(meta)))
 
 
 def judged(record: Record, rules: list[Rule], tally: Tally) -> tuple[View, list[tuple[str, Reject]]]:

@@ -36,14 +36,13 @@ class Tally:
 
     def drop(self, found: Found) -> None:
         """Count one rejected row."""
-        keys = dict.fromkeys(name(rule, why.reason) for rule, why in found)
-        rules = dict.fromkeys(rule for rule, _ in found)
-        for names in (keys, rules):
-            self.fired.update(names.keys())
-            if len(names) == 1:
-                self.alone.update(names.keys())
+        for names in ({name(rule, why.reason) for rule, why in found}, {rule for rule, _ in found}):
+            for one in names:  # many times faster than Counter.update
+                self.fired[one] += 1
+                self.alone[one] += len(names) == 1
         rule, why = found[0]
-        self.first.update((rule, name(rule, why.reason)))
+        self.first[rule] += 1
+        self.first[name(rule, why.reason)] += 1
 
     def add(self, other: "Tally") -> None:
         """Add the counts of another."""

@@ -3,6 +3,7 @@
 `executor` in params.yaml says where. It is no param of any stage in dvc.yaml, for it cannot change what is made.
 """
 
+import logging
 import multiprocessing
 import os
 import socket
@@ -136,13 +137,17 @@ def _cluster(executor: Executor) -> Iterator[Any]:
     own = not ray.is_initialized()
     if own:
         _answers(executor.address)
-        here = {"include_dashboard": False, "num_cpus": executor.workers or None, "_node_ip_address": "127.0.0.1"}
+        here: dict[str, Any] = {
+            "include_dashboard": False,
+            "num_cpus": executor.workers or None,
+            "_node_ip_address": "127.0.0.1",
+        }
         try:
             ray.init(
                 address=executor.address,
                 runtime_env={"env_vars": {"PYTHONPATH": str(CODE_ROOT), **quiet}},
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 **({} if executor.address else here),
             )
         except (ConnectionError, ValueError, RuntimeError) as e:

@@ -17,6 +17,9 @@ ROWS_PER_BATCH = 1_000
 BYTES_PER_BATCH = 8_000_000
 """A batch is written when it holds so many rows or so many bytes of text; it becomes a row group, read as one."""
 
+LONG = {"id", "text", "prompt", "response", "content", "evidence"}
+"""Columns without a dictionary of their values: few are equal, and where long ones are, a shard would hide its size."""
+
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -69,9 +72,8 @@ class Shards:
             self._writer.close()
             self._writer = None
         if self._writer is None:
-            self._writer = pq.ParquetWriter(
-                part(self.folder, self.rows // ROWS_PER_SHARD), self.schema, compression="zstd"
-            )
+            shard = part(self.folder, self.rows // ROWS_PER_SHARD)
+            self._writer = pq.ParquetWriter(shard, self.schema, **_encoding(self.schema))
         self._writer.write_table(pa.Table.from_pylist(self._batch, schema=self.schema))
         self.rows += len(self._batch)
         self._batch, self._bytes = [], 0
@@ -151,10 +153,14 @@ def read(folder: Path) -> Iterator[Record]:
         yield Record(**{**row, "meta": json.loads(row["meta"])})
 
 
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    return {"compression": "zstd", "use_dictionary": [name for name in schema.names if name not in LONG]}
+
+
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a table as one shard, in row groups as `Shards` makes them."""
     rows = max(1, min(ROWS_PER_BATCH, BYTES_PER_BATCH * table.num_rows // max(1, table.nbytes)))
-    pq.write_table(table, path, row_group_size=rows, compression="zstd")
+    pq.write_table(table, path, row_group_size=rows, **_encoding(table.schema))
 
 
 def write(folder: Path, records: Iterable[Record]) -> int:

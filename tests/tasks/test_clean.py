@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,12 @@ def cleaned(
 ) -> dict[str, Any]:
     shards.write(tmp_path / "raw", records)
     (tmp_path / "work").mkdir(exist_ok=True)
-    paths = (tmp_path / name for name in ("raw", "assets", "clean", "rejects", "work"))
-    return clean.run(config(rules, share), *paths, executor)
+    raw, assets, kept, rejects, work = (tmp_path / name for name in ("raw", "assets", "clean", "rejects", "work"))
+    return clean.run(config(rules, share), raw, assets, kept, rejects, work, executor)
+
+
+def test_columns_stand_in_the_order_of_a_records_fields() -> None:
+    assert shards.SCHEMA.names == [f.name for f in fields(Record)], "the stage reads rows by position"
 
 
 def test_every_row_is_counted_once(tmp_path: Path) -> None:
@@ -197,7 +202,7 @@ def test_a_killed_run_goes_on_from_the_chunks_that_are_whole(
     shards.write(tmp_path / "killed/raw", given)
     (tmp_path / "killed/work").mkdir()
     (tmp_path / "stage.py").write_text(STAGE)
-    command = [sys.executable, tmp_path / "stage.py", tmp_path / "killed"]
+    command = [sys.executable, str(tmp_path / "stage.py"), str(tmp_path / "killed")]
     stage = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
     while stage.poll() is None and len([*chunks.glob("0*")]) < 3:
         time.sleep(0.01)
