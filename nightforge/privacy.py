@@ -26,10 +26,12 @@ LONG_CHARS = 20
 """No key, token or random string of fewer characters is looked for where no word says that it is one."""
 ENTROPY_BITS = 3.5
 """Shannon bits a character that a random string of LONG_CHARS exceeds."""
-WORDINESS_MAX = 0.1
-"""Of a long string: the share of its characters in word-like runs less its changes of character class a character.
-Measured: -0.4 is the median of random strings and 0.1 their 98th percentile; of mixed identifiers and paths in a Python
-installation 0.6 is the median."""
+WORDINESS_MAX, WORDINESS_MAX_PLAIN = 0.1, -0.05
+"""Of a long string: its share in word-like runs less its changes of character class a character; the second where it
+has joints (`_`, `-`, `/`) or one number, as names do. Measured: random strings have -0.4 (median) and 0.1 (98th
+percentile), identifiers and paths 0.6 (median)."""
+JOINT_EVERY = 8
+"""Joints stand closer than this in names, and at every 32nd character in random Base64."""
 
 
 class Span(NamedTuple):
@@ -73,9 +75,11 @@ _REAL_IPV6 = [ipaddress.IPv6Network(n) for n in ("2000::/3", "fc00::/7", "fe80::
 """What IANA has given out; `1::2` is a slice, and `a::b` is code."""
 _NOBODYS = [
     ipaddress.ip_network(n)
-    for n in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "127.0.0.0/8", "0.0.0.0/8", "224.0.0.0/3")
-] + [ipaddress.ip_network("2001:db8::/32")]
-"""Documentation, loopback, this network, multicast and netmasks."""
+    for n in (
+        *("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"),  # documentation
+        *("127.0.0.0/8", "0.0.0.0/8", "224.0.0.0/3"),  # loopback, this network, multicast and netmasks
+    )
+]
 
 _TOKENS = (
     r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Z0-9])",  # AWS
@@ -96,7 +100,7 @@ _PEM = r"-----(?:BEGIN) [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
 _CALLED_SO = (
     r"(?i:passw(?:or)?d|passphrase|pwd|secret(?:[_-]?(?:key|token))?"
     r"|(?:api|access|account)[_-]?key|(?:auth|private|signing|encryption|master|shared)[_-]key"
-    r"|(?:auth|access)[_-]?token|(?:api|refresh|bot|session|personal|id)[_-]token)(?:_\w{1,16}|[0-9]{1,2})?"
+    r"|(?:auth|access)[_-]?token|(?:api|refresh|bot|session|personal|id)[_-]token)(?:_(?:key|value|prod|dev|staging|live|test|main)\b|_?[0-9]{1,2})?"
 )
 _SECRET_WORDS = (
     *("passw", "passphrase", "pwd", "secret", "_key", "-key", "apikey", "accesskey", "accountkey"),
@@ -106,10 +110,11 @@ _SECRET_WORDS = (
 _STANDS_FOR = re.compile(
     r"(?i)[<\[{$%*#].*|[x.*_-]+|.*(?:your|example|placeholder|changeme|change_me|redacted|dummy|\*\*\*|xxx).*"
     r"|(?:my|the|some|new|old|db|user|admin|test)?[_-]?(?:pass(?:word|wd|phrase)?|pwd|secret|token|(?:api)?[_-]?key)s?"
-    r"|none|null|true|false|string|required|optional|username"
+    r"|~?/\.?[a-z]{2,12}(?:/.*)?|[A-Z]:\\.*|sample|none|null|true|false|string|required|optional|username"
 )
 _JOINED_WORDS = re.compile(r"(?:[A-Za-z]+[0-9]*|[0-9]+)(?:[_.:/-]+(?:[A-Za-z]+[0-9]*|[0-9]+))+")
 _WORDLIKE = re.compile(r"[A-Za-z][a-z]{3,512}|[A-Z]{4,512}")
+_HASH = re.compile(r"[0-9a-f]{16,512}")
 _CHANGE = re.compile(r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[A-Za-z])")
 _DATE = re.compile(r"[0-9]{1,2}([./-])[0-9]{1,2}\1(?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}([./-])[0-9]{1,2}\2[0-9]{1,2}")
 _ZIP = re.compile(r"[0-9]{5}-[0-9]{4}")  # of the United States, with its four further digits
@@ -144,12 +149,10 @@ def _ipv4(match: re.Match[str]) -> bool:
         found = ipaddress.IPv4Address(match.group())
     except ValueError:
         return False
-    if any(found in network for network in _NOBODYS if network.version == 4):
-        return False
     before, after = match.string[max(0, match.start() - 40) : match.start()], match.string[match.end() :][:2]
-    if _VERSION_BEFORE.search(before):
+    if any(found in network for network in _NOBODYS) or _VERSION_BEFORE.search(before):
         return False
-    small = max(found.packed) < 32 and found.packed[0] != 10
+    small = max(found.packed) < 64 and found.packed[0] != 10  # a version, a section, an object identifier
     return not small or _NETWORK_NEAR.search(before) is not None or re.match(r"[:/][0-9]", after) is not None
 
 
@@ -158,7 +161,7 @@ def _ipv6(match: re.Match[str]) -> bool:
         found = ipaddress.IPv6Address(match.group())
     except ValueError:
         return False
-    return any(found in n for n in _REAL_IPV6) and not any(found in n for n in _NOBODYS if n.version == 6)
+    return any(found in n for n in _REAL_IPV6) and not any(found in n for n in _NOBODYS)
 
 
 def _international(match: re.Match[str]) -> bool:
@@ -180,9 +183,8 @@ def _national(match: re.Match[str]) -> bool:
         or not _alone(match)
     ):
         return False
-    return len(groups) < 3 or not all(
-        g[0] == "0" and len(g) > 2 for g in groups
-    )  # numbers with leading zeros in columns
+    # Else numbers with leading zeros, in columns.
+    return len(groups) < 3 or not all(g[0] == "0" and len(g) > 2 for g in groups[:2])
 
 
 def _alone(match: re.Match[str]) -> bool:
@@ -194,8 +196,7 @@ def _alone(match: re.Match[str]) -> bool:
 
 
 def _called(match: re.Match[str]) -> bool:
-    number = match["found"]
-    return 7 <= sum(c.isdigit() for c in number) <= 15 and not _DATE.match(number)
+    return 7 <= sum(c.isdigit() for c in match["found"]) <= 15 and not _DATE.match(match["found"])
 
 
 def _secret(match: re.Match[str]) -> bool:
@@ -212,15 +213,20 @@ def _secret(match: re.Match[str]) -> bool:
 
 def _random(match: re.Match[str]) -> bool:
     """A long string that mixes letters and digits and spreads over its alphabet, as keys do and words do not."""
-    text = match.group()
+    text = _HASH.sub("", match.group())
+    length = max(len(text), 1)
     if not (re.search("[0-9]", text) and re.search("[A-Z]", text) and re.search("[a-z]", text)):
         return False
     if text.startswith("AAAA") or _PUBLIC_BEFORE.search(match.string[max(0, match.start() - 8) : match.start()]):
         return False  # an OpenSSH public key, a checksum
-    wordiness = sum(map(len, _WORDLIKE.findall(text))) - len(_CHANGE.findall(text))
-    if re.match(r"sha(?:1|256|384|512)-", text) or wordiness > WORDINESS_MAX * len(text):
+    joints = sum(map(text.count, "_-/"))
+    if length < LONG_CHARS or re.match(r"sha(?:1|256|384|512)-", text) or joints > length / JOINT_EVERY:
         return False
-    return -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values()) >= ENTROPY_BITS
+    plain = joints > 0 or len(re.findall("[0-9]+", text)) < 2  # as names are, too
+    wordiness = (sum(map(len, _WORDLIKE.findall(text))) - len(_CHANGE.findall(text))) / length
+    if wordiness > (WORDINESS_MAX_PLAIN if plain else WORDINESS_MAX):
+        return False
+    return -sum(n / length * math.log2(n / length) for n in Counter(text).values()) >= ENTROPY_BITS
 
 
 def _not_a_stand_in(match: re.Match[str]) -> bool:

@@ -305,6 +305,11 @@ def lookalikes(rng: random.Random) -> list[tuple[str, str]]:
         ("stand-in", rng.choice(["postgres://user:password@host/db", "password: ********", "secret: changeme123"])),
         ("identifier", rng.choice(["getElementsByTagName2AndClass", "HTTPServerRequestHandlerV2Factory", "x" * 40])),
         ("identifier", rng.choice(["test_that_Version2_Of_the_thing_works", "org/Apache/Commons/Lang3/StringUtils"])),
+        ("identifier", rng.choice(["DER_OID_SZ_c2tnb239v1", "X509V3_EXT_add_alias", "FUSE_" + _pick(rng, _HEX, 32)])),
+        ("object identifier", f'"2.5.{rng.randrange(60)}.{rng.randrange(60)}"'),
+        ("combinations", "012 013 023 123"),
+        ("path", rng.choice(['"PWD": "/home/node/project"', "secret: ~/.ssh/id_rsa1", "PWD=/var/lib/x86"])),
+        ("code", "secret_version = '1.001-beta'"),
         ("mention", "the file begins with -----BEGIN RSA PRIVATE KEY----- and ends with its kin"),
         ("prose", "Password: 12-character minimum; the secret of success is patience, key to it all"),
     ]  # fmt: skip
