@@ -17,7 +17,6 @@ from pydantic import Field
 
 from nightforge import config
 from nightforge.records import Record, content_id, edited, pair_text
-from nightforge.words import words
 
 P = TypeVar("P")
 
@@ -30,8 +29,8 @@ _LETTER = rf"[^\W\d_{_MARKS}]"
 
 _TOKEN = re.compile(
     rf"""
-    (?P<plain>(?<![\w'’&%\\@#/.-])(?:[A-Z]?[a-z]+)(?=[ \n]|[,;:.!?]+(?:\s|\Z)|\Z))            # most words, fast
-  | (?P<kept>
+    (?<![\w'’&%\\@#/.-])(?P<plain>[A-Z]?[a-z]+)(?=[ \n]|[,;:.!?]+(?:\s|\Z)|\Z)[ ]?              # most words, fast
+  | (?=[\w`~<\[&\]$\\{{%@#/-]|^[ \t])(?P<kept>                                                  # how each begins
         (?:```|~~~).*?(?:```|~~~|\Z)|`[^`\n]+`                                              # fences, inline code
       | <(?P<tag>script|style|code|pre|kbd)\b.*?(?:</(?P=tag)\s*>|\Z)                        # markup that holds code
       | ^(?:[ ]{{4,}}|\t)[^\n]*[{{}};=|\\$][^\n]*$                                             # indented code
@@ -42,7 +41,7 @@ _TOKEN = re.compile(
       | (?:https?|ftp|file)://\S+|www\.\S+|(?:mailto:)?[\w.+-]+@[\w-]+(?:\.[\w-]+)+         # addresses
       | [@\#]\w[\w-]*|(?<![\w-])--?[A-Za-z][\w-]*                                             # handles, tags, options
       | ~?(?:/[\w.+-]+)+/?                                                                   # paths
-      | [^\w\s]*\w*\d[\w.,:/%°€$£-]*                                                         # numbers, money, versions
+      | \w*\d[\w.,:/%°€$£-]*                                                                 # numbers, money, versions
       | \w+(?:[_/\\.]\w+)+|\w*_\w*|\w+\([^()\n]*\)?|\w*[a-z][A-Z]\w*                          # snake_case, camelCase
     )
   | (?P<joined>\w+(?:['’-]\w+)+)                                                             # compounds, contractions
@@ -81,9 +80,9 @@ Draw = Callable[[random.Random], Iterable[Change]]
 def prose_words(text: str) -> list[tuple[int, str]]:
     """Where each word stands that may be varied, and the word: letters only, of a script that parts its words."""
     return [
-        (m.start(), m.group())
+        (m.start(), word)
         for m in _TOKEN.finditer(text)
-        if m.lastgroup == "plain" or (m.lastgroup == "word" and m.group().isalpha())  # `²` is no letter
+        if (word := m[1] or m["word"]) and word.isalpha()  # `²` is no letter
     ]
 
 
@@ -108,15 +107,15 @@ def changed(text: str, changes: Iterable[Change]) -> str:
     return "".join([*parts, text[done:]])
 
 
-def some(text: str, share: float, places: Sequence[P], change: Callable[[P, random.Random], Change]) -> Draw | None:
-    """Draws a change at so large a share of the text's words (rounded up), as far as there are places for it."""
-    count = wanted(text, share, len(places))
+def some(share: float, words: int, places: Sequence[P], change: Callable[[P, random.Random], Change]) -> Draw | None:
+    """Draws a change at so large a share of the words (rounded up), as far as there are places for it."""
+    count = wanted(share, words, len(places))
     return (lambda rng: [change(place, rng) for place in rng.sample(places, count)]) if count else None
 
 
-def wanted(text: str, share: float, places: int) -> int:
-    """How many of the places such a share of the text's words is, rounded up."""
-    return min(places, math.ceil(share * len(words(text))))
+def wanted(share: float, words: int, places: int) -> int:
+    """How many of the places such a share of the words is, rounded up."""
+    return min(places, math.ceil(share * words))
 
 
 def variants(record: Record, cfg: Varied, rng: random.Random, plan: Callable[[str], Draw | None]) -> Iterator[Record]:
@@ -147,7 +146,7 @@ def _change(
 ) -> str:
     name, draw = next(draws)
     drawn = sorted(c for c in draw(rng) if c.before != c.after) if draw else []
-    edits += [{"part": name, **c._asdict()} for c in drawn]
+    edits += [{"part": name, "at": at, "before": before, "after": after} for at, before, after in drawn]
     return changed(text, drawn)
 
 

@@ -4,7 +4,6 @@ nltk's reader builds every synset (1.7 s, 274 MB a process); here the index is r
 when a word is first asked for.
 """
 
-from functools import lru_cache
 from pathlib import Path
 
 FILES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
@@ -18,13 +17,10 @@ class Synonyms:
     def __init__(self, folder: Path) -> None:
         self._first: dict[str, dict[str, int]] = {pos: _index(folder / f"index.{f}") for pos, f in FILES.items()}
         self._data = {pos: (folder / f"data.{f}").read_bytes() for pos, f in FILES.items()}
-        self._known = frozenset().union(*self._first.values())
-        self.of = lru_cache(maxsize=100_000)(self._of)
+        self.words = frozenset().union(*self._first.values())
+        """All that it has in lower-case letters, three or more."""
 
-    def __contains__(self, word: str) -> bool:
-        return word in self._known
-
-    def _of(self, word: str, pos: str) -> tuple[str, ...]:
+    def of(self, word: str, pos: str) -> tuple[str, ...]:
         """Synonyms in the most frequent sense of a lower-case word of three letters or more, sorted.
 
         They begin like the word, by vowel or consonant, so that `a` and `an` before it stay right.

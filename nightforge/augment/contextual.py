@@ -25,7 +25,7 @@ class Config(Varied):
     """How much is varied, by which model."""
 
     word_share: float = Field(gt=0, le=1)
-    """Share of the words to replace (rounded up)."""
+    """Share of the words of prose to replace (rounded up)."""
     letters_min: int = Field(ge=1)
     """Letters from which a word may be replaced; capitalised words are names, and stay."""
     asset: str
@@ -63,9 +63,10 @@ def vary(record: Record, cfg: Config, rng: random.Random, assets: Path) -> Itera
 
 
 def _plan(cfg: Config, local: Local, text: str) -> Draw | None:
-    found = [(at, word) for at, word in prose_words(text) if len(word) >= cfg.letters_min and word.islower()]
+    words = prose_words(text)
+    found = [(at, word) for at, word in words if len(word) >= cfg.letters_min and word.islower()]
     step = max(1, -(-len(found) // cfg.places_max))
-    return some(text, cfg.word_share, list(_places(cfg, local, text, found[::step])), _replace)
+    return some(cfg.word_share, len(words), list(_places(cfg, local, text, found[::step])), _replace)
 
 
 def _replace(place: Place, rng: random.Random) -> Change:

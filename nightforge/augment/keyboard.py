@@ -16,7 +16,7 @@ class Config(Varied):
     """Which words, on which keyboard."""
 
     word_share: float = Field(gt=0, le=1)
-    """Share of the words that get one wrong letter each (rounded up)."""
+    """Share of the words of prose that get one wrong letter each (rounded up)."""
     letters_min: int = Field(ge=1)
     """Letters from which a word may be varied."""
     layout: Literal["de", "en", "es", "fr", "he", "it", "nl", "pl", "tr", "uk"]
@@ -33,12 +33,13 @@ def vary(record: Record, cfg: Config, rng: random.Random, assets: Path) -> Itera
 
 def _plan(cfg: Config, text: str) -> Draw | None:
     keyboard = _keyboard(cfg.layout)
-    found = [
+    found = prose_words(text)
+    places = [
         (at, word)
-        for at, word in prose_words(text)
+        for at, word in found
         if len(word) >= cfg.letters_min and any(c in keyboard.model.model for c in word)
     ]
-    return some(text, cfg.word_share, found, partial(_hit, keyboard))
+    return some(cfg.word_share, len(found), places, partial(_hit, keyboard))
 
 
 def _hit(keyboard: Any, place: tuple[int, str], rng: random.Random) -> Change:

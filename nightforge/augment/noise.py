@@ -27,7 +27,7 @@ class Config(Varied):
     """What may be done; one is drawn for each place. `swap` is with the next word or character, `insert` puts in a
     word of the same text or a random letter, `substitute` puts such a one in its place."""
     word_share: float = Field(gt=0, le=1)
-    """Share of the words to change (rounded up)."""
+    """Share of the words of prose to change (rounded up)."""
     letters_min: int = Field(ge=2)
     """Letters from which a word may be changed."""
 
@@ -43,10 +43,11 @@ def vary(record: Record, cfg: Config, rng: random.Random, assets: Path) -> Itera
 
 
 def _plan(cfg: Config, text: str) -> Draw | None:
-    found = [(at, word) for at, word in prose_words(text) if len(word) >= cfg.letters_min]
+    words = prose_words(text)
+    found = [place for place in words if len(place[1]) >= cfg.letters_min]
     if len(found) < 2:
         return None
-    count = wanted(text, cfg.word_share, len(found) // 2)
+    count = wanted(cfg.word_share, len(words), len(found) // 2)
 
     def draw(rng: random.Random) -> Iterable[Change]:
         # never two neighbours, so that no swap and no lost space meets the change beside it

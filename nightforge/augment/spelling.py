@@ -15,7 +15,7 @@ class Config(Varied):
     """How many words."""
 
     word_share: float = Field(gt=0, le=1)
-    """Share of the words to misspell (rounded up), as far as the dictionary has them. It is English."""
+    """Share of the words of prose to misspell (rounded up), as far as the dictionary has them. It is English."""
     letters_min: int = Field(ge=1)
     """Letters from which a word may be misspelt."""
 
@@ -32,10 +32,9 @@ def _plan(cfg: Config, text: str) -> Draw | None:
     from nightforge.augment._nlpaug_shim import misspellings
 
     known = misspellings()
-    found = [
-        (at, word, known[word]) for at, word in prose_words(text) if len(word) >= cfg.letters_min and word in known
-    ]
-    return some(text, cfg.word_share, found, _misspell)
+    found = prose_words(text)
+    places = [(at, word, known[word]) for at, word in found if len(word) >= cfg.letters_min and word in known]
+    return some(cfg.word_share, len(found), places, _misspell)
 
 
 def _misspell(place: tuple[int, str, list[str]], rng: random.Random) -> Change:

@@ -15,7 +15,7 @@ class Config(Varied):
     """Which words."""
 
     word_share: float = Field(gt=0, le=1)
-    """Share of the words to split (rounded up)."""
+    """Share of the words of prose to split (rounded up)."""
     letters_min: int = Field(ge=2)
     """Letters from which a word may be split."""
 
@@ -29,8 +29,9 @@ def vary(record: Record, cfg: Config, rng: random.Random, assets: Path) -> Itera
 
 
 def _plan(cfg: Config, text: str) -> Draw | None:
-    found = [(at, word) for at, word in prose_words(text) if len(word) >= cfg.letters_min]
-    return some(text, cfg.word_share, found, _split)
+    found = prose_words(text)
+    places = [place for place in found if len(place[1]) >= cfg.letters_min]
+    return some(cfg.word_share, len(found), places, _split)
 
 
 def _split(place: tuple[int, str], rng: random.Random) -> Change:

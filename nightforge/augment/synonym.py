@@ -25,7 +25,7 @@ class Config(Varied):
     """How much is varied."""
 
     word_share: float = Field(gt=0, le=1)
-    """Share of the words to replace (rounded up), as far as they have synonyms."""
+    """Share of the words of prose to replace (rounded up), as far as they have synonyms."""
     asset: str
     """Folder of WordNet among the assets."""
     stopwords: list[str]
@@ -46,16 +46,13 @@ def vary(record: Record, cfg: Config, rng: random.Random, assets: Path) -> Itera
 
 
 def _plan(synonyms: Synonyms, stopwords: frozenset[str], share: float, text: str) -> Draw | None:
-    found = prose_words(text)
-    if not any(word in synonyms for _, word in found):
-        return None
-    tags = _tags([word for _, word in found])
-    open_class = [
+    known, found = synonyms.words, prose_words(text)
+    places = [
         (at, word, names)
-        for (at, word), tag in zip(found, tags, strict=True)
-        if tag in OPEN_CLASS and word not in stopwords and (names := synonyms.of(word, OPEN_CLASS[tag]))
+        for at, word in found
+        if word in known and word not in stopwords and (names := _names(synonyms, word))
     ]
-    return some(text, share, open_class, _replace)
+    return some(share, len(found), places, _replace)
 
 
 def _replace(place: tuple[int, str, tuple[str, ...]], rng: random.Random) -> Change:
@@ -63,10 +60,13 @@ def _replace(place: tuple[int, str, tuple[str, ...]], rng: random.Random) -> Cha
     return Change(at, word, rng.choice(names))
 
 
-def _tags(found: list[str]) -> list[str]:
+@lru_cache(maxsize=100_000)
+def _names(synonyms: Synonyms, word: str) -> tuple[str, ...]:
+    """Of the part of speech that TextBlob gives the word, which looks at no neighbours (a test holds it to that)."""
     from textblob.en import parser
 
-    return [tag for _, tag in parser.find_tags(found)]
+    ((_, tag),) = parser.find_tags([word])
+    return synonyms.of(word, OPEN_CLASS[tag]) if tag in OPEN_CLASS else ()
 
 
 @lru_cache(maxsize=2)

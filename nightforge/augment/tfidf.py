@@ -25,7 +25,7 @@ class Config(Varied):
     action: Literal["substitute", "insert"]
     """Whether a drawn word takes the place of one, or is put in before it."""
     word_share: float = Field(gt=0, le=1)
-    """Share of the words at which this is done (rounded up)."""
+    """Share of the words of prose at which this is done (rounded up)."""
     asset: str
     """Name of an asset of texts of the domain (*.jsonl or *.txt), which the statistics are of."""
 
@@ -43,7 +43,8 @@ def vary(record: Record, cfg: Config, rng: random.Random, assets: Path) -> Itera
 
 
 def _plan(cfg: Config, known: Statistics, text: str) -> Draw | None:
-    found = [(at, word) for at, word in prose_words(text) if word.lower() in known.idf]
+    words = prose_words(text)
+    found = [place for place in words if place[1].lower() in known.idf]
     counts = Counter(word.lower() for _, word in found)
     carried = [counts[word.lower()] / len(found) * known.idf[word.lower()] for _, word in found]
     highest = max(carried, default=0.0)
@@ -58,7 +59,7 @@ def _plan(cfg: Config, known: Statistics, text: str) -> Draw | None:
             drawn = drawn.capitalize() if word[0].isupper() else drawn
             yield Change(at, word, drawn if cfg.action == "substitute" else f"{drawn} {word}")
 
-    count = wanted(text, cfg.word_share, len(places))
+    count = wanted(cfg.word_share, len(words), len(places))
     return draw if count else None
 
 

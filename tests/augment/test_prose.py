@@ -94,7 +94,7 @@ def test_sentences_that_hold_something_to_keep_are_left_out() -> None:
 
 
 def upper(text: str) -> object:
-    return some(text, 1.0, prose_words(text), lambda place, rng: Change(*place, place[1].upper()))
+    return some(1.0, len(text), prose_words(text), lambda place, rng: Change(*place, place[1].upper()))
 
 
 def vary(record: Record, part: str) -> Record:
@@ -135,9 +135,8 @@ def test_nothing_to_vary() -> None:
     assert list(variants(replace(record, text="ABC"), CFG, random.Random(0), upper)) == [], "no change is no variant"
 
 
-def test_the_share_is_of_all_words_and_rounded_up() -> None:
-    draw = some("one two three 4 5", 0.5, [(0, "one"), (4, "two")], lambda place, rng: Change(*place, "x"))
-    assert draw is not None and len(list(draw(random.Random(0)))) == 2
-    draw = some("one two three", 0.1, [(0, "one"), (4, "two")], lambda place, rng: Change(*place, "x"))
-    assert draw is not None and len(list(draw(random.Random(0)))) == 1
-    assert some("one", 1.0, [], lambda place, rng: Change(0, "", "")) is None
+@pytest.mark.parametrize(("share", "words", "changes"), [(0.5, 5, 2), (0.1, 3, 1), (1.0, 1, 1), (0.4, 2, 1)])
+def test_the_share_is_of_the_words_and_rounded_up(share: float, words: int, changes: int) -> None:
+    draw = some(share, words, [(0, "one"), (4, "two")], lambda place, rng: Change(*place, "x"))
+    assert draw is not None and len(list(draw(random.Random(0)))) == changes
+    assert some(1.0, 9, [], lambda place, rng: Change(0, "", "")) is None

@@ -75,6 +75,15 @@ def test_the_table_is_nltks_first_sense(wordnet_assets: Path) -> None:
     assert table.of("tree", "v") == table.of("unknown", "n") == ()
 
 
+def test_the_tagger_looks_at_no_neighbours() -> None:
+    """So a word's tag is worked out once. When this fails, tag the whole text again."""
+    from textblob.en import parser
+
+    text = "they will plant a plant and plant the tall tree well beside the well leaves of a running river"
+    words = text.split(" ")
+    assert [tag for _, tag in parser.find_tags(words)] == [parser.find_tags([word])[0][1] for word in words]
+
+
 def test_a_missing_dictionary_says_where_to_list_it(tmp_path: Path) -> None:
     with pytest.raises(AssetMissing, match=r"ingest\.assets"):
         variants("a tall tree", tmp_path)
