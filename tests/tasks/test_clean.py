@@ -253,3 +253,29 @@ def test_explain_takes_an_even_sample(tmp_path: Path) -> None:
     found = explained(tmp_path, corpus(3_000), RULES, rows=300)
     assert found.tally.rows["read"] == 300 and found.of == 3_000
     assert "an even sample of 3,000 rows" in table(found, 0)
+
+
+def test_the_command_explains_and_writes_nothing(tmp_path: Path) -> None:
+    for name in ("dvc.yaml", "params.yaml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+
+    def said(*options: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "nightforge.cli", "clean", "--explain", "--project", str(tmp_path), *options]
+        done = subprocess.run(
+            command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+        return done.returncode, done.stdout
+
+    code, missing = said()
+    assert code == 65 and "data/raw is not here yet" in missing
+    shards.write(tmp_path / "data/raw", corpus(50))
+    before = sha256_tree(tmp_path / "data")
+    code, told = said("--rows", "20", "--preset", "short", "--examples", "1")
+    assert code == 0 and "preset short: 20 rows (an even sample of 50 rows); nothing is written" in told, told
+    assert "near_duplicate " in told and "so far" in told
+    assert sha256_tree(tmp_path / "data") == before and {p.name for p in tmp_path.glob("[!.]*")} == {
+        "data",
+        "dvc.yaml",
+        "params.yaml",
+    }
+    assert said("--preset", "shrot")[0] == 64 and said("--rows", "0")[0] == 64
