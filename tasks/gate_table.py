@@ -230,7 +230,7 @@ def _metrics(artifact: Path, beside: Path) -> Tables:
         return Tables(None, facts)
     rows = pl.read_parquet(beside / SCORES).select(cs.numeric() - cs.by_name("id"), pl.col("id").cast(pl.String))
     if {"nats", "bytes"} <= set(rows.columns):
-        again = rows["nats"].sum() / (math.log(2) * rows["bytes"].sum()) if len(rows) else math.nan
+        again = float(rows["nats"].sum()) / (math.log(2) * float(rows["bytes"].sum())) if len(rows) else math.nan
         facts |= {"scores": len(rows), "bpb_difference": abs(again - facts.get("bpb.value", math.nan))}
     return Tables(rows, facts)
 
