@@ -62,7 +62,7 @@ def run(
 ) -> dict[str, Any]:
     """Clean rows to `clean`, the others to `clean_rejects`.
 
-    Memory: a batch for each worker, 5 bytes a row, and what the corpus rules hold.
+    Memory: a batch for each worker, 6 bytes a row, and what the corpus rules hold.
 
     Raises:
         RowsLost: rows kept + rejected are not the rows read.
