@@ -61,7 +61,7 @@ def check_reader(name: str, module: ModuleType) -> None:
 
 
 def check_verbaliser(module: ModuleType) -> None:
-    """say(graph, phrasings, cfg, rng): seeded, told facts are those of the graph, names stand in the text; no mutation."""
+    """say(graph, phrasings, cfg, rng): seeded, facts are those of the graph, names in the text, no mutation."""
     facts, _ = graph(FACTS)
     before = copy.deepcopy((facts.names, facts.edges.tolist(), PHRASINGS))
     said = twice(lambda: list(module.say(facts, PHRASINGS, module.SAMPLE, random.Random(3))))
