@@ -63,12 +63,13 @@ def select(signatures: Signatures, cfg: Config) -> Iterator[tuple[int, Reject]]:
     if len(names) < 2:
         return
     rows = len(label_of)
-    own, best, like = np.ones(rows, np.float32), np.ones(rows, np.float32), label_of.copy()
+    own, best, like = np.full(rows, -1, np.float32), np.ones(rows, np.float32), label_of.copy()
     for at, p in _judged(signatures, label_of, len(names), cfg):
         given, here = label_of[at], np.arange(len(at))
         own[at], like[at], best[at] = p[here, given], p.argmax(axis=1), p.max(axis=1)
-    judged = label_of >= 0
-    mean = np.bincount(label_of[judged], own[judged], len(names)) / np.bincount(label_of[judged])
+    judged = own >= 0
+    judged_of = np.bincount(label_of[judged], minlength=len(names))
+    mean = np.bincount(label_of[judged], own[judged], len(names)) / np.maximum(judged_of, 1)
     for i in np.flatnonzero(judged & (like != label_of) & (own < cfg.self_confidence_max * mean[label_of])):
         said = f"labelled {names[label_of[i]]}, looks like {names[like[i]]} (p={best[i]:.2f})"
         yield int(i), Reject("suspected_label_error", said)
@@ -103,15 +104,20 @@ def _parts(row: bytes) -> tuple[bytes | None, classifier.Hashes]:
 def _judged(
     signatures: Signatures, label_of: Codes, names: int, cfg: Config
 ) -> Iterator[tuple[Positions, classifier.Floats]]:
-    """Positions of rows that bear a class, and the probability of each class by the model that never saw them."""
+    """Positions of rows, and the probability of each class by the model that never saw them.
+
+    A row is left out whose class that model never saw either: its sample held none of a rare class.
+    """
     fold = np.random.default_rng(_SEED).integers(cfg.folds, size=len(label_of), dtype=np.uint8)
     fold[label_of < 0] = 255
-    models = {f: _fitted(signatures, fold, f, label_of, names, cfg) for f in range(cfg.folds) if (fold == f).any()}
+    fitted = ((f, _fitted(signatures, fold, f, label_of, names, cfg)) for f in range(cfg.folds) if (fold == f).any())
+    models = {f: model for f, model in fitted if model}
     start = 0
     for batch in signatures.batches():
         rows = batch.to_pylist()
         for f, model in models.items():
             at = start + np.flatnonzero(fold[start : start + len(rows)] == f)
+            at = at[np.isfinite(model.bias[label_of[at]])]
             if len(at):
                 yield at, classifier.probabilities(model, [_parts(rows[i - start])[1] for i in at])
         start += len(rows)
@@ -119,10 +125,12 @@ def _judged(
 
 def _fitted(
     signatures: Signatures, fold: npt.NDArray[np.uint8], f: int, label_of: Codes, names: int, cfg: Config
-) -> classifier.Classifier:
-    """Learnt from the rows of the other folds, or from a sample of them."""
+) -> classifier.Classifier | None:
+    """Learnt from the rows of the other folds, or from a sample of them; none where all of these are of one class."""
     rows = np.flatnonzero((fold != f) & (fold != 255))
     if len(rows) > cfg.fit_rows_max:
         rows = np.sort(np.random.default_rng(_SEED).choice(rows, cfg.fit_rows_max, replace=False))
+    if len(np.unique(label_of[rows])) < 2:
+        return None
     texts = [_parts(row)[1] for row in signatures.at(rows)]
     return classifier.fit(texts, label_of[rows], names, balanced=False)

@@ -84,3 +84,19 @@ def test_the_signature_holds_label_and_words() -> None:
         assert words.tolist() == label_errors.classifier.hashes(["tree", "herb"]).tolist()
     long = Record(id="r", text="tree " * 1_000, label="x")
     assert len(signature(View(long), SAMPLE)) == 2 + 1 + 4 * label_errors.WORDS_READ
+
+
+def test_a_class_that_a_model_never_saw_is_not_judged_by_it() -> None:
+    """Of a rare class next to no row is in a small sample: a model that does not know it says nothing of it."""
+    records, _ = corpus(2_000, 0)
+    rare = [Record(f"rare{i}", f"quark lepton boson gluon {i}", label="physics") for i in range(20)]
+    for rows in (100, 150, 200):
+        assert not [i for i in found([*records, *rare], fit_rows_max=rows) if i >= 2_000]
+
+
+def test_where_a_model_sees_one_class_alone_it_judges_nothing() -> None:
+    rows = [Record("a", "one two", label="x"), Record("b", "three", label="x")]
+    rows += [Record(f"c{i}", f"four five {i}", label="y") for i in range(2)]
+    for folds in range(2, 8):
+        assert found(rows, class_rows_min=2, folds=folds) == {}
+    assert found([*rows[:2], *(Record(f"d{i}", "six", label="y") for i in range(9_000))], class_rows_min=2) == {}
