@@ -11,7 +11,7 @@ from typing import Any
 
 from nightforge.errors import AssetMissing
 
-SEEN_CHARS = 4_000
+SEEN_CHARS = 1_000
 """The head of a text says its language; more changes nothing but the time."""
 
 

@@ -1,3 +1,7 @@
+import ftfy
+from hypothesis import given
+from hypothesis import strategies as st
+
 from nightforge.clean.unicode import SAMPLE, Config, edit
 
 
@@ -22,3 +26,9 @@ def test_markup_stays_and_the_empty_stays_empty() -> None:
 def test_counts_say_whether_it_was_mended() -> None:
     assert edit("cafÃ©", SAMPLE).counts == {"mended": 1}
     assert edit(" plain ", SAMPLE).counts == {}, "trimming is no mending"
+
+
+@given(st.text(st.characters(max_codepoint=0x7F)))
+def test_plain_text_is_what_ftfy_makes_of_it(text: str) -> None:
+    """The short way for plain texts must not be another one."""
+    assert mend(text) == ftfy.fix_text(text, unescape_html=False, uncurl_quotes=False).strip()
