@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from nightforge import config
+from nightforge.errors import DataError
 from nightforge.knowledge import Triple
 from nightforge.records import Reject
 
@@ -20,11 +21,14 @@ class Rows(config.Config):
 
 
 def facts(rows: Iterable[tuple[str, dict[str, Any]]], cfg: Rows) -> Iterator[Triple | Reject]:
-    """The facts of `(place, row)` pairs: one for each relation whose cell is not empty."""
+    """The facts of `(place, row)` pairs: one for each relation whose cell is not empty.
+
+    Raises:
+        DataError: a named column is not in the rows.
+    """
     for place, row in rows:
         if missing := [name for name in (cfg.subject, *cfg.relations) if name not in row]:
-            yield Reject("no_column", f"{place}: {missing[0]}; there are {', '.join(map(str, row))}")
-            continue
+            raise DataError(f"the query gives no column {missing[0]!r}; it gives: {', '.join(map(str, row))}.")
         if not (subject := _word(row[cfg.subject])):
             yield Reject("no_subject", place)
             continue
@@ -39,6 +43,8 @@ def triple(values: Iterable[Any], place: str) -> Triple | Reject:
     for name, cell in zip(("subject", "relation", "object"), cells, strict=True):
         if not cell:
             return Reject(f"no_{name}", place)
+        if any("\ud800" <= character <= "\udfff" for character in cell):  # half of a pair: no UTF-8 can hold it
+            return Reject("not_unicode", f"{place}: {name}")
     subject, relation, object_ = cells
     return Triple(subject, relation, object_, place)
 

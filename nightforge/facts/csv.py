@@ -37,11 +37,13 @@ def read(file: Path, cfg: Config) -> Iterator[Triple | Reject]:
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as handle:
-            rows = csv.DictReader(handle, delimiter=cfg.delimiter)
+            # Strict: a quote that is never closed would else take every fact below it.
+            rows = csv.DictReader(handle, delimiter=cfg.delimiter, strict=True)
             wanted = (cfg.subject, cfg.relation, cfg.object)
             if lacking := [name for name in wanted if name not in (rows.fieldnames or ())]:
                 raise DataError(f"{file.name}: no column {lacking[0]!r}; the header has: {rows.fieldnames}.")
             for row in rows:
-                yield triple((row[name] for name in wanted), f"line {rows.line_num}")
+                place = f"line {rows.line_num}"
+                yield Reject("too_many_fields", place) if None in row else triple((row[name] for name in wanted), place)
     except (UnicodeDecodeError, csv.Error) as e:
         raise DataError(f"{file.name}: expected CSV in UTF-8: {e}.") from None

@@ -79,8 +79,11 @@ def _statements(file: Path) -> Iterator[tuple[str, Statement | Reject]]:
             if not line or line.startswith("#"):
                 continue
             found = _STATEMENT.match(line)
-            terms = (_unescaped(term or "") for term in found.groups()) if found else ()
-            yield place, Statement(*terms) if found else Reject("not_a_statement", f"{place}: {line}")
+            try:
+                terms = [_unescaped(term or "") for term in found.groups()] if found else None
+            except ValueError:  # beyond the last character of Unicode
+                terms = None
+            yield place, Statement(*terms) if terms else Reject("not_a_statement", f"{place}: {line}")
 
 
 def name(term: str) -> str:

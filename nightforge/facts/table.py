@@ -33,7 +33,7 @@ def read(file: Path, cfg: Config) -> Iterator[Triple | Reject]:
     """The facts of each row that the query gives.
 
     Raises:
-        DataError: no such file, or the database refuses the query.
+        DataError: no such file, the database refuses the query, or a named column is not in its rows.
     """
     import duckdb
     import pyarrow as pa
@@ -54,7 +54,7 @@ def _rows(file: Path, query: str) -> Iterator[dict[str, Any]]:
 
 
 def _sqlite(file: Path, query: str) -> Iterator[dict[str, Any]]:
-    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+    connection = sqlite3.connect(f"{file.absolute().as_uri()}?immutable=1", uri=True)  # or it makes files
     try:
         connection.set_authorizer(
             lambda action, *_: sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK

@@ -40,3 +40,10 @@ def test_all_languages_and_no_labels(tmp_path: Path) -> None:
     assert Triple("Kraków", "said as", "Krakau", "line 5") in found
     assert Triple("Q1", "label", "Rome", "line 7") in found
     assert len(found) == 8
+
+
+def test_an_escape_that_is_no_character_costs_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "facts.nt"
+    file.write_text('<http://e/a> <http://e/r> "x\\U00110000" .\n<http://e/a> <http://e/r> "x\\uD800" .\n')
+    reasons = [item.reason for item in ntriples.read(file, ntriples.SAMPLE) if isinstance(item, Reject)]
+    assert reasons == ["not_a_statement", "not_unicode"]
