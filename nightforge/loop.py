@@ -168,7 +168,8 @@ def steps(
         data: the training set.
         loss: of the model's family.
         evaluate: of a model in evaluation mode; smaller is better.
-        first: a corpus that the first so many steps are drawn from instead.
+        first: a corpus that the first so many steps are drawn from instead; evaluations among these use up no
+            patience, and none of their weights is the best.
 
     Raises:
         DataError: a loss or a gradient is not finite; the model still holds the weights before that step.
@@ -180,7 +181,8 @@ def steps(
         yield _step(run, corpus.batch(rows), loss)
         if run.step % run.settings.eval_every == 0 or run.step == run.settings.steps:
             run.model.eval()
-            yield _evaluated(run, evaluate(run.model))
+            early = first is not None and run.step <= first[1] and run.step < run.settings.steps
+            yield _evaluated(run, evaluate(run.model), early)
     run.model.load_state_dict(run.best_weights)
     run.model.eval()
 
@@ -214,11 +216,11 @@ def _step(run: Run, batch: torch.Tensor, loss: Loss) -> Stepped:
     return Stepped(run.step, value, lr, norm, tokens)
 
 
-def _evaluated(run: Run, value: float) -> Evaluated:
+def _evaluated(run: Run, value: float, early: bool) -> Evaluated:
     if not math.isfinite(value):
         raise DataError(f"training: the evaluation after step {run.step} gave {value}, expected a finite number.")
-    better = value < run.best
-    run.stale = 0 if better else run.stale + 1
+    better = value < run.best and not early
+    run.stale = 0 if better or early else run.stale + 1
     if better:
         run.best, run.best_step = value, run.step
         run.best_weights = {k: v.detach().clone() for k, v in run.model.state_dict().items()}

@@ -97,6 +97,20 @@ def test_training_may_begin_on_another_corpus() -> None:
     assert len(seen) > 5 and all(299 not in batch for batch in seen[5:])
 
 
+def test_the_first_corpus_neither_ends_training_nor_gives_the_best_weights() -> None:
+    """On told facts alone validation grows worse; patience is for what comes after, and so is the choice of the best."""
+    early = loop.corpus([[299, 299, 1]] * 30, 64)
+    values = iter([1.0, 2.0, 3.0, 4.0, 3.5, 3.6, 3.7])
+    run = loop.start(model(), SETTINGS.model_copy(update={"steps": 100}), seed=3, precision="fp32")
+    events = list(loop.steps(run, DATA, causal_lm.loss, lambda _: next(values), (early, 14)))
+    best = [(e.step, e.best) for e in events if isinstance(e, Evaluated)]
+    assert best == [(4, False), (8, False), (12, False), (16, True), (20, True), (24, False), (28, False)]
+    assert (run.best_step, run.best) == (20, 3.5)
+    short = loop.start(model(), SETTINGS.model_copy(update={"steps": 1}), seed=3, precision="fp32")
+    list(loop.steps(short, DATA, causal_lm.loss, evaluate, (early, 1)))  # one step, and it is of the first corpus
+    assert short.best_step == 1
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
     one, two = trained(SETTINGS)[0], trained(SETTINGS)[0]
     assert_same(weights(one), weights(two))
