@@ -98,7 +98,7 @@ def test_training_may_begin_on_another_corpus() -> None:
 
 
 def test_the_first_corpus_neither_ends_training_nor_gives_the_best_weights() -> None:
-    """On told facts alone validation grows worse; patience is for what comes after, and so is the choice of the best."""
+    """On told facts alone validation grows worse; patience and the choice of the best are for what comes after."""
     early = loop.corpus([[299, 299, 1]] * 30, 64)
     values = iter([1.0, 2.0, 3.0, 4.0, 3.5, 3.6, 3.7])
     run = loop.start(model(), SETTINGS.model_copy(update={"steps": 100}), seed=3, precision="fp32")
