@@ -7,11 +7,9 @@ from nightforge.errors import DataError
 from nightforge.ingest._columns import Table, check_columns, records
 from nightforge.records import Record, Reject
 
-ROWS_PER_BATCH = 1_000
+ROWS_PER_BATCH, BYTES_PER_BATCH = 1_000, 16_000_000
 READ_BYTES = 1 << 20
 """Bytes of a column read at a time; without it, pyarrow holds a row group's whole column."""
-
-
 GROUP_ROWS_MAX = 100_000_000
 """Writers put a million rows into a group; a number beyond this is taken for damage, and not counted off in rejects."""
 
@@ -50,12 +48,14 @@ def _rows(file: Any, columns: list[str]) -> Iterator[tuple[str, dict[str, Any] |
 
     first = 1
     for group in range(file.num_row_groups):
-        rows, number = file.metadata.row_group(group).num_rows, first
+        about = file.metadata.row_group(group)
+        rows, number = about.num_rows, first
         if rows > GROUP_ROWS_MAX:
             raise DataError(f"expected a Parquet file, got a row group that claims {rows} rows: its end is corrupt")
+        at_once = min(ROWS_PER_BATCH, max(1, BYTES_PER_BATCH * rows // max(1, about.total_byte_size)))
         after = first + rows
         try:
-            for batch in file.iter_batches(ROWS_PER_BATCH, row_groups=[group], columns=columns):
+            for batch in file.iter_batches(at_once, row_groups=[group], columns=columns):
                 for row in _values(batch, number):
                     yield f"row {number}", row
                     number += 1

@@ -12,7 +12,7 @@ from nightforge.records import Record, Reject
 
 def file(**columns: Any) -> io.BytesIO:
     sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink)
+    pq.write_table(pa.table(columns), sink, write_batch_size=10)  # else 1,024 rows lie in one page
     sink.seek(0)
     return sink
 
@@ -39,6 +39,15 @@ def test_what_is_kept_is_json(tmp_path: object) -> None:
         Config(columns={"text": "text"}, keep=["day"]),
     )
     assert isinstance(record, Record) and record.meta == {"day": "2026-01-02"}
+
+
+def test_a_batch_of_long_texts_holds_few_rows() -> None:
+    handle = file(text=[f"{i:03d}" + "words " * 100_000 for i in range(100)], label=["x"] * 100)
+    before = pa.total_allocated_bytes()
+    found = read(handle, SAMPLE)
+    assert isinstance(next(iter(found)), Record)
+    assert pa.total_allocated_bytes() - before < 30_000_000  # all are 60 MB
+    assert len(list(found)) == 99
 
 
 def test_wrong_column_wrong_file_and_nothing() -> None:
