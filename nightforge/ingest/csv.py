@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from pydantic import Field
 
 from nightforge.errors import ConfigError
-from nightforge.ingest._columns import TEXT_MAX, Table, records
+from nightforge.ingest._columns import TEXT_MAX, Table, check_columns, records
 from nightforge.records import Record, Reject
 
 _BOMS = ("\udcff\udcfe", "\udcfe\udcff")
@@ -86,14 +86,17 @@ def _rows(handle: BinaryIO, cfg: Config) -> Iterator[tuple[str, dict[str, Any] |
         if row is None:
             break
         place = f"line {source.taken[0][0]}"
+        if not row:
+            continue
         if header is None:
-            if row[0:1] and row[0].startswith(_BOMS):
+            if row[0].startswith(_BOMS):
                 yield place, Reject("not_utf8", "the file is UTF-16; convert it: iconv -f UTF-16 -t UTF-8")
                 break
             header = row
-            if twice := [name for name in cfg.columns.values() if header.count(name) > 1]:
+            check_columns(set(header), cfg)
+            if twice := [name for name in [*cfg.columns.values(), *cfg.keep] if header.count(name) > 1]:
                 raise ConfigError(f"ingest: the header has the column {twice[0]!r} twice; rename one.")
-        elif row:
+        else:
             yield place, _row(header, row, place)
     text.detach()  # or closing the wrapper would close the handle, which is not ours
 

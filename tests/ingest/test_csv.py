@@ -49,5 +49,16 @@ def test_an_unknown_column_names_the_nearest() -> None:
         texts(b"texts,label\na,b\n".replace(b"texts", b"text"), Config(columns={"text": "txt"}, keep=[], delimiter=","))
 
 
+def test_blank_lines_above_the_header_are_passed_over() -> None:
+    assert texts(b"\n\r\ntext,label\na tree,plant\n") == ["a tree"]
+
+
+def test_another_delimiter_than_said_stops_at_the_header() -> None:
+    with pytest.raises(ConfigError, match=r"no column 'text'\..*has: text;label"):
+        texts(b"text;label\na tree, old;plant\n")
+    with pytest.raises(ConfigError, match="twice"):
+        texts(b"text,n,n\na,1,2\n", Config(columns={"text": "text"}, keep=["n"], delimiter=","))
+
+
 def test_nothing() -> None:
-    assert texts(b"") == texts(b"text,label\n") == []
+    assert texts(b"") == texts(b"\n\n") == texts(b"text,label\n") == []
