@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from itertools import chain, islice
 from typing import Annotated, Any, BinaryIO, Literal, Self
 
 from pydantic import Field, model_validator
@@ -52,12 +51,17 @@ def records(rows: Iterable[tuple[str, dict[str, Any] | Reject]], cfg: Table) -> 
     Raises:
         ConfigError: a mapped column is in none of the first LOOKED_AT rows; the message names the nearest.
     """
-    stream = iter(rows)
-    first = list(islice(stream, LOOKED_AT))
-    have = {name for _, row in first if isinstance(row, dict) for name in row}
-    check_columns(have, cfg)
-    for place, row in chain(first, stream):
+    have = set[str]()
+    missing = {*cfg.columns.values(), *cfg.keep}
+    for at, (place, row) in enumerate(rows, 1):
+        if missing and isinstance(row, dict):
+            have.update(row)
+            missing -= have
         yield row if isinstance(row, Reject) else compose(row, cfg, place)
+        if missing and at >= LOOKED_AT:
+            check_columns(have, cfg)
+    if missing:
+        check_columns(have, cfg)
 
 
 def check_columns(have: set[str], cfg: Table) -> None:
@@ -71,8 +75,8 @@ def check_columns(have: set[str], cfg: Table) -> None:
 
 
 def _shown(name: str) -> str:
-    """A column's name as it can be printed: it may be half a character, or a whole document."""
-    return name[:40].encode("utf-8", "backslashreplace").decode()
+    """A column's name as it can be printed: it may be half a character, full of NULs, or a whole document."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name[:40])
 
 
 def compose(row: dict[str, Any], cfg: Table, place: str) -> Record | Reject:
@@ -84,7 +88,7 @@ def compose(row: dict[str, Any], cfg: Table, place: str) -> Record | Reject:
     for target, value in values.items():
         if isinstance(value, dict | list | bytes):
             return Reject("not_a_plain_value", f"{place}: {target} is a {type(value).__name__}")
-        plain[target] = None if value is None or _nan(value) else str(value)
+        plain[target] = None if value is None or _nan(value) or not str(value).strip() else str(value)
     if (document := plain.pop("document", None)) is not None:
         meta["document"] = document
     if "messages" in cfg.columns:
@@ -92,7 +96,7 @@ def compose(row: dict[str, Any], cfg: Table, place: str) -> Record | Reject:
     text = plain.pop("text", None)
     asked = {"text": text} if "text" in cfg.columns else {t: plain[t] for t in ("prompt", "response")}
     for target, value in asked.items():
-        if not (value or "").strip():
+        if value is None:
             return Reject(f"no_{target}", place)
     if text is None:
         text = pair_text(str(plain["prompt"]), str(plain["response"]))

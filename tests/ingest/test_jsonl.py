@@ -1,8 +1,11 @@
 import io
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from nightforge.errors import ConfigError
+from nightforge.ingest._columns import records
 from nightforge.ingest.jsonl import SAMPLE, Config, read
 from nightforge.records import Record, Reject, content_id
 
@@ -64,6 +67,26 @@ def test_prompt_and_response_compose_the_text() -> None:
 def test_an_unknown_column_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"no column 'lable'\. Did you mean 'label'\?.*has: label, text"):
         items(GOOD, Config(columns={"text": "text", "label": "lable"}, keep=[]))
+
+
+def test_rows_are_not_held_while_columns_are_looked_for() -> None:
+    taken: list[int] = []
+
+    def rows() -> Iterator[tuple[str, dict[str, Any]]]:
+        for at in range(3):
+            taken.append(at)
+            yield f"line {at}", {"text": "a tree"}
+
+    found = records(rows(), SAMPLE)  # a thousand rows of 16 MB would be 16 GB
+    assert isinstance(next(found), Record) and taken == [0]
+    with pytest.raises(ConfigError, match="no column 'label'"):
+        list(found)
+
+
+def test_a_blank_label_is_none_and_a_blank_document_groups_nothing() -> None:
+    cfg = Config(columns={"text": "text", "label": "label", "document": "page"}, keep=[])
+    (record,) = items(b'{"text": "a tree", "label": " ", "page": ""}', cfg)
+    assert isinstance(record, Record) and record.label is None and "document" not in record.meta
 
 
 def test_a_mapping_without_text_is_refused() -> None:
