@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 VERSION: str = gx.__version__
 IDS_SHOWN = 5
+NAMES_SHOWN = 20
 CRASHES = {"expect_column_quantile_values_to_be_between"}
 """Ends in a TypeError of Great Expectations 1.24; `mostly` on the values says the same."""
 NULL_IS_MEANT = {"expect_column_values_to_be_null", "expect_column_values_to_not_be_null"}
@@ -175,7 +176,7 @@ def _result(expectation: Expectation, got: Any, table: "pl.DataFrame") -> Result
         return Result(expectation, False, {"error": str(raised[0]) + have}, [])
     result = got.result
     if "unexpected_count" not in result or "element_count" not in result:
-        return Result(expectation, bool(got.success), _whole(result), [])
+        return Result(expectation, bool(got.success), _whole(expectation, result, table), [])
     count, total = result["unexpected_count"], result["element_count"]
     missing = result.get("missing_count", 0)  # what is about nulls counts them as unexpected or as what it wants
     observed = {"unexpected": int(count), "of": int(total), "missing": int(missing)}
@@ -185,11 +186,22 @@ def _result(expectation: Expectation, got: Any, table: "pl.DataFrame") -> Result
     return Result(expectation, bool(got.success) and not vacuous, observed, _ids(result))
 
 
-def _whole(result: dict[str, Any]) -> dict[str, Any]:
-    """What was seen of a whole column; for sets of names those too many and those that lack."""
-    if "partial_missing_list" in result:
-        return {"unexpected": result["partial_unexpected_list"], "missing": result["partial_missing_list"]}
-    return {"value": _plain(result.get("observed_value"))}
+def _whole(expectation: Expectation, result: dict[str, Any], table: "pl.DataFrame") -> dict[str, Any]:
+    """What was seen of a whole column; of sets of names those too many and those that lack.
+
+    Worked out here: Great Expectations tells 20 at most, and which of those that lack differs from run to run.
+    """
+    asked = [what for what in ("unexpected", "missing") if f"partial_{what}_list" in result]
+    if not asked:
+        return {"value": _plain(result.get("observed_value"))}
+    have, wanted = set(table[str(expectation.column)].to_list()), set(expectation.limits["value_set"])
+    names = {"unexpected": have - wanted, "missing": wanted - have}
+    return {what: _first(sorted(map(str, names[what]))) for what in asked}
+
+
+def _first(names: list[str]) -> list[str]:
+    more = len(names) - NAMES_SHOWN
+    return [*names[:NAMES_SHOWN], f"… and {more} more"] if more > 0 else names
 
 
 def _nothing(expectation: Expectation) -> Result:

@@ -180,6 +180,22 @@ def test_labels_that_were_not_expected_are_named(tmp_path: Path) -> None:
         run(tmp_path, "raw", state, suite("raw"))
 
 
+@pytest.mark.parametrize(
+    ("expect", "names", "says"),
+    [
+        ("contain_set", ["time", "tool"], r"observed: missing \['tool'\]\)"),
+        ("be_in_set", ["time", "food"], r"unexpected \['animal', 'body', 'event', 'feeling', 'plant', 'shape'\]\)"),
+        ("equal_set", [f"class {i:02}" for i in range(25)], r"'class 19', '… and 5 more'\]\)"),
+    ],
+)
+def test_every_expectation_of_a_set_says_what_lacks_and_what_is_too_much(
+    tmp_path: Path, expect: str, names: list[str], says: str
+) -> None:
+    entry = {"expect": f"expect_column_distinct_values_to_{expect}", "column": "label", "value_set": names, "why": "x"}
+    with pytest.raises(GateClosed, match=says):
+        run(tmp_path, "raw", healthy.state("raw"), {"rows": [entry]})
+
+
 def test_a_missing_column_closes_the_gate_and_names_those_there_are(tmp_path: Path) -> None:
     spec = {"rows": [{"expect": "expect_column_values_to_be_unique", "column": "n_wrods", "why": "x"}]}
     with pytest.raises(GateClosed, match="n_words"):
