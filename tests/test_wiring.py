@@ -42,6 +42,14 @@ def test_every_output_is_bound_or_written_by_the_shell(name: str) -> None:
     assert not loose, f"{name}: run() takes no argument for {loose}"
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_git_ignores_every_output(name: str) -> None:
+    """DVC adds what lacks to `.gitignore`, so that a new clone would be edited by its first run, but not always."""
+    for path in STAGES[name].outs:
+        ignored = (ROOT / path.parent / ".gitignore").read_text(encoding="utf-8").splitlines()
+        assert f"/{path.name}" in ignored, f"add /{path.name} to {path.parent}/.gitignore"
+
+
 def imported(file: Path) -> set[Path]:
     """Files of ours that a file imports, wherever in it the import stands, or names in a string to import it late."""
     found: set[Path] = set()
