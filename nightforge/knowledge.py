@@ -5,6 +5,7 @@ fact stays held out when others are added.
 """
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+
+_PLACE = re.compile(r"\{(subject|relation|object)\}")
 
 
 class Triple(NamedTuple):
@@ -81,11 +84,8 @@ def graph(triples: Iterable[Triple]) -> tuple[Graph, int]:
 
 def tell(phrasing: str, triple: Triple) -> str:
     """A fact in the words of a phrasing with `{subject}`, `{object}` and, where it likes, `{relation}`."""
-    places = {"{subject}": triple.subject, "{relation}": triple.relation, "{object}": triple.object}
-    for place, word in places.items():
-        # A name that itself holds `{object}` must not be filled in again.
-        phrasing = phrasing.replace(place, word.replace("{", "\0"))
-    return phrasing.replace("\0", "{")
+    # In one pass: a name that itself holds `{object}` must not be filled in again.
+    return _PLACE.sub(lambda place: str(getattr(triple, place[1])), phrasing)
 
 
 def draw(seed: int, what: str) -> float:
@@ -94,14 +94,23 @@ def draw(seed: int, what: str) -> float:
 
 
 def held_out(facts: Graph, relations: Iterable[str], share: float, seed: int) -> NDArray[np.bool_]:
-    """Which facts training does not see (facts,): about `share` of those whose relation can be asked for."""
+    """Which facts training does not see (facts,): about `share` of those whose relation can be asked for.
+
+    With a fact goes every other one that joins the same two names, either way round, of whatever relation: an inverse
+    would give the answer away.
+    """
     asked = set(relations)
-    triples = map(facts.triple, range(len(facts.edges)))
-    return np.array([t.relation in asked and draw(seed, "\0".join(t[:3])) < share for t in triples], dtype=bool)
+    pairs = [(min(s, o), max(s, o)) for s, _, o in facts.edges.tolist()]
+    askable = (
+        pair for pair, edge in zip(pairs, facts.edges[:, 1].tolist(), strict=True) if facts.relations[edge] in asked
+    )
+    drawn = {pair for pair in askable if draw(seed, "\0".join(sorted(facts.names[i] for i in pair))) < share}
+    return np.array([pair in drawn for pair in pairs], dtype=bool)
 
 
 def questions(
     facts: Graph,
+    told: NDArray[np.bool_],
     held: NDArray[np.bool_],
     phrasings: Mapping[str, str],
     most: int,
@@ -115,8 +124,9 @@ def questions(
     there are none is not asked.
 
     Args:
-        facts: all of them, told and held out.
-        held: from `held_out`.
+        facts: all of them; those neither told nor held out are not asked.
+        told: those that stand in a training text (facts,).
+        held: from `held_out` (facts,).
         phrasings: relation → phrasing with `{subject}` and `{object}`, one that training never uses.
         most: questions of each kind.
         distractors: wrong candidates of a question at most.
@@ -129,13 +139,15 @@ def questions(
         objects[relation].add(object_)
         true[subject, relation].add(object_)
     found: list[Cloze] = []
-    keyed = [(draw(seed, "ask\0" + "\0".join(facts.triple(i)[:3])), i) for i in range(len(facts.edges))]
+    candidates = np.flatnonzero(told | held).tolist()
+    keyed = [(draw(seed, "ask\0" + "\0".join(facts.triple(i)[:3])), i) for i in candidates]
     left = {True: most, False: most}
     for _, fact in sorted(keyed):
-        triple, known = facts.triple(fact), not bool(held[fact])
+        triple, known = facts.triple(fact), bool(told[fact])
+        if triple.relation not in phrasings or not left[known]:
+            continue
         subject, relation, _ = facts.edges[fact].tolist()
-        wrong = sorted(objects[relation] - true[subject, relation])
-        if triple.relation not in phrasings or not wrong or not left[known]:
+        if not (wrong := sorted(objects[relation] - true[subject, relation])):
             continue
         rng = random.Random(f"{seed} {triple}")  # noqa: S311  not for secrets
         chosen = rng.sample(wrong, min(distractors, len(wrong)))

@@ -23,6 +23,7 @@ from nightforge.variants import Labels, Quality, problem
 from nightforge.words import folded
 from tasks import shards
 from tasks.shards import RecordShards, RejectShards
+from tasks.split import judged_rows
 
 HASHES, LABELS = "train.npy", "labels.npz"
 
@@ -99,9 +100,7 @@ def vary(job: Job) -> None:
 @lru_cache(maxsize=1)
 def held_out(splits: Path, near: str) -> Index:
     """Every row of the splits that are not trained on, once a process."""
-    how = Near(**json.loads(near))
-    others = sorted(folder for folder in splits.iterdir() if folder.is_dir() and folder.name != "train")
-    return Index((sketch(record.text, how) for folder in others for record in shards.read(folder)), how)
+    return judged_rows(splits, Near(**json.loads(near)))
 
 
 def key(text: str) -> int:

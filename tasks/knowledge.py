@@ -1,14 +1,17 @@
 """knowledge: facts from triples and tables, in words for training, and questions that tell whether they were learnt."""
 
 import random
+from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, Self
 
+import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator
+import xxhash
+from pydantic import Field, model_validator
 
 from nightforge import entities, privacy
 from nightforge.config import Config
@@ -17,9 +20,10 @@ from nightforge.knowledge import Graph, Triple, draw, graph, held_out, questions
 from nightforge.methods import Chosen, Method
 from nightforge.records import Record, Reject, content_id
 from nightforge.similar import Index, sketch
+from nightforge.verbalise._said import Said
 from tasks import shards
 from tasks.shards import RecordShards, RejectShards, Shards
-from tasks.split import SplitConfig
+from tasks.split import SplitConfig, judged_rows
 
 CLOZE = pa.schema(
     [
@@ -89,13 +93,28 @@ class KnowledgeConfig(Config):
     entities: Entities
     """Which entities become tokens."""
 
-    @field_validator("phrasings")
-    @classmethod
-    def _fillable(cls, phrasings: dict[str, list[str]]) -> dict[str, list[str]]:
-        for phrasing in (p for some in phrasings.values() for p in some):
+    @model_validator(mode="after")
+    def _fillable(self) -> Self:
+        asked = self.probe.phrasings
+        for phrasing in (*asked.values(), *(p for some in self.phrasings.values() for p in some)):
             if "{subject}" not in phrasing or "{object}" not in phrasing:
                 raise ValueError(f"expected {{subject}} and {{object}} in a phrasing, got {phrasing!r}")
-        return phrasings
+        if "*" in asked:
+            raise ValueError("probe.phrasings: expected a relation, got '*'")
+        for relation, phrasing in asked.items():
+            told = self.phrasings.get(relation) or self.phrasings.get("*", [])
+            if phrasing.split() in (p.replace("{relation}", relation).split() for p in told):
+                raise ValueError(f"probe.phrasings: expected words of its own, but training tells {phrasing!r}")
+        return self
+
+
+class Written(NamedTuple):
+    """What became of the texts."""
+
+    said: int
+    kept: int
+    facts: list[int]
+    """Those that a kept text tells."""
 
 
 @dataclass
@@ -126,7 +145,8 @@ def run(
 ) -> dict[str, Any]:
     """Training rows to `knowledge`, questions to `cloze`, entities to `entity_vectors`; what is dropped to the rejects.
 
-    Memory: the graph (see nightforge/knowledge.py), 24 bytes a text, and a sketch a row of the evaluation splits.
+    Memory: the graph (see nightforge/knowledge.py), some 100 bytes a text, 150 a fact that may be asked, and an index
+    of the evaluation splits' rows (nightforge/similar.py).
 
     Raises:
         AssetMissing: a source names no asset.
@@ -136,28 +156,27 @@ def run(
         tally = Tally(rejects)
         whole, repeated = graph(_facts(cfg, assets, tally))
         held = held_out(whole, cfg.probe.phrasings, cfg.probe.held_out_share, seed)
-        told = whole.keep(~held)
-        probe = cfg.probe
-        asked = questions(whole, held, probe.phrasings, probe.questions, probe.distractors, cfg.label, seed)
+        tellable = whole.keep(~held)
         room = int(shards.count(balanced) * cfg.share_max / (1 - cfg.share_max))
-        said, kept = _write(cfg, split, seed, told, splits, knowledge, tally, room)
-    with Shards(cloze, CLOZE) as out:
-        for question in asked:
-            out.add(question._asdict())
-    with Shards(entity_vectors, ENTITIES) as out:
-        for name, vector in _entities(cfg.entities, told):
-            out.add({"name": name, "vector": vector})
+        written = _write(cfg, split, seed, tellable, splits, knowledge, tally, room)
+        told = np.zeros(len(held), bool)
+        told[np.flatnonzero(~held)[written.facts]] = True
+        probe = cfg.probe
+        asked = questions(whole, told, held, probe.phrasings, probe.questions, probe.distractors, cfg.label, seed)
+    _put(cloze, CLOZE, (question._asdict() for question in asked))
+    _put(entity_vectors, ENTITIES, _entities(cfg.entities, tellable))
     return {
         "facts_read": tally.facts,
         "facts": len(whole.edges),
         "facts_repeated": repeated,
-        "facts_told": len(told.edges),
+        "facts_told": int(told.sum()),
         "facts_held_out": int(held.sum()),
-        "texts_said": said,
-        "rows_kept": kept,
+        "facts_untold": int((~told & ~held).sum()),
+        "texts_said": written.said,
+        "rows_kept": written.kept,
         "rows_rejected": rejects.rows,
         "rejected": {"knowledge": dict(sorted(tally.reasons.items()))} if tally.reasons else {},
-        "share": kept / (kept + shards.count(balanced)),
+        "share": written.kept / (written.kept + shards.count(balanced)),
         "questions_known": sum(q.known for q in asked),
         "questions_held_out": sum(not q.known for q in asked),
     }
@@ -185,58 +204,68 @@ def _facts(cfg: KnowledgeConfig, assets: Path, tally: Tally) -> Iterator[Triple]
                     yield item._replace(place=place + item.place)
 
 
-def _said(cfg: KnowledgeConfig, seed: int, told: Graph) -> Iterator[tuple[Record, int]]:
-    """Every text as a record, with its rank; the same each time."""
+def _said(cfg: KnowledgeConfig, seed: int, told: Graph) -> Iterator[tuple[Record, Said]]:
+    """Every text as a record, and as it was said; the same each time."""
     for at, verbaliser in enumerate(cfg.verbalisers):
         rng = random.Random(f"{seed} {at} {verbaliser.name}")  # noqa: S311  not for secrets
-        for text, facts, rank in verbaliser.module.say(told, cfg.phrasings, verbaliser.cfg, rng):
-            places = [told.places[fact] for fact in facts]
+        for said in verbaliser.module.say(told, cfg.phrasings, verbaliser.cfg, rng):
+            places = [told.places[fact] for fact in said.facts]
             meta = {"facts": places, "knowledge": verbaliser.name}
-            yield Record(content_id(text, cfg.label), text, label=cfg.label, source=places[0], meta=meta), rank
+            record = Record(content_id(said.text, cfg.label), said.text, label=cfg.label, source=places[0], meta=meta)
+            yield record, said
 
 
 def _write(
     cfg: KnowledgeConfig, split: SplitConfig, seed: int, told: Graph, splits: Path, out: Path, tally: Tally, room: int
-) -> tuple[int, int]:
-    """Write the texts there is room for, those of low rank first and else by lot; returns how many were said, kept."""
-    others = sorted(folder for folder in splits.iterdir() if folder.is_dir() and folder.name != "train")
-    judged = Index((sketch(r.text, split.near) for f in others for r in shards.read(f)), split.near)
-    before, seen = tally.reasons.total(), set[str]()
-    order: list[tuple[int, float]] = []
-    problems: dict[int, Reject] = {}
-    for at, (record, rank) in enumerate(_said(cfg, seed, told)):
-        problem = _problem(record, seen, judged)
-        seen.add(record.id)
-        if problem:
-            problems[at] = problem
-        order.append((rank, draw(seed, record.id)))
-    chosen = sorted((key, at) for at, key in enumerate(order) if at not in problems)
-    kept = {at for _, at in chosen[:room]}
+) -> Written:
+    """Write the texts there is room for: by lot, but those first that tell a fact which none before them told."""
+    judged = judged_rows(splits, split.near)
+    before, seen, heard = tally.reasons.total(), set[int](), np.zeros(len(told.edges), bool)
+    why: list[str] = []
+    lots, again = array("d"), array("B")
+    for record, said in _said(cfg, seed, told):
+        why.append(_problem(record, seen, judged))
+        lots.append(draw(seed, record.id))
+        again.append(bool(heard[said.facts].all()))
+        if not why[-1]:
+            heard[said.facts] = True
+    order = np.lexsort((np.array(lots), np.array(again)))
+    fit = order[np.array([not why[at] for at in order], bool)]
+    for at in fit[room:]:
+        why[at] = "over_share_max"
+    facts: set[int] = set()
     with RecordShards(out) as rows:
-        for at, (record, _) in enumerate(_said(cfg, seed, told)):
-            if at in kept:
-                rows.put(record)
+        for reason, (record, said) in zip(why, _said(cfg, seed, told), strict=True):
+            if reason:
+                tally.drop(record, Reject(reason, record.text))
             else:
-                tally.drop(record, problems.get(at) or Reject("over_share_max", record.text))
-    if rows.rows + (dropped := tally.reasons.total() - before) != len(order):
-        raise RowsLost(f"knowledge: {len(order)} texts said, {rows.rows} kept, {dropped} rejected.")
-    return len(order), rows.rows
+                rows.put(record)
+                facts.update(said.facts)
+    if rows.rows + (dropped := tally.reasons.total() - before) != len(why):
+        raise RowsLost(f"knowledge: {len(why)} texts said, {rows.rows} kept, {dropped} rejected.")
+    return Written(len(why), rows.rows, sorted(facts))
 
 
-def _problem(record: Record, seen: set[str], judged: Index) -> Reject | None:
-    if record.id in seen:
-        return Reject("said_before", record.text)
+def _problem(record: Record, seen: set[int], judged: Index) -> str:
+    """Why a text is not used; empty where nothing speaks against it."""
+    if (key := xxhash.xxh3_64_intdigest(record.id.encode())) in seen:
+        return "said_before"
+    seen.add(key)
     if next(privacy.spans(record.text), None):
-        return Reject("personal_data", record.text)
-    if judged.find(sketch(record.text, judged.near)) is not None:
-        return Reject("near_another_split", record.text)
-    return None
+        return "personal_data"
+    return "" if judged.find(sketch(record.text, judged.near)) is None else "near_another_split"
 
 
-def _entities(cfg: Entities, told: Graph) -> Iterator[tuple[str, list[float]]]:
+def _entities(cfg: Entities, told: Graph) -> Iterator[dict[str, Any]]:
     chosen = entities.busiest(told, cfg.tokens)
     if len(chosen) < 2:
         return
     places = entities.vectors(told, cfg.dims)
     for entity in chosen:
-        yield told.names[entity], places[entity].tolist()
+        yield {"name": told.names[entity], "vector": places[entity].tolist()}
+
+
+def _put(folder: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]]) -> None:
+    with Shards(folder, schema) as out:
+        for row in rows:
+            out.add(row)

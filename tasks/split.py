@@ -27,7 +27,7 @@ from nightforge.errors import RowsLost
 from nightforge.overlap import Items, Overlap
 from nightforge.privacy import evidence
 from nightforge.records import Reject, document
-from nightforge.similar import Near, clusters, sketch
+from nightforge.similar import Index, Near, clusters, sketch
 from nightforge.words import folded
 from tasks import shards
 from tasks.clean_signatures import Spill, Spilled
@@ -166,6 +166,12 @@ def _items(clean: Path, dealt: npt.NDArray[np.int8], names: list[str]) -> Iterat
     for at, record in enumerate(shards.read(clean)):
         if (name := names[dealt[at]]) != TRAIN:
             yield f"{name} {record.id}", folded(record.text)
+
+
+def judged_rows(splits: Path, near: Near) -> Index:
+    """Every row of the splits that are not trained on: what is made for training comes near none of them."""
+    others = sorted(folder for folder in splits.iterdir() if folder.is_dir() and folder.name != "train")
+    return Index((sketch(record.text, near) for folder in others for record in shards.read(folder)), near)
 
 
 def deviation(counts: dict[str, Counter[str]]) -> float:

@@ -9,8 +9,6 @@ class Said(NamedTuple):
     text: str
     facts: list[int]
     """Positions in the graph's edges."""
-    rank: int
-    """Texts of rank 0 come first where not all have room: the first telling of each fact."""
 
 
 Phrasings = dict[str, list[str]]

@@ -29,5 +29,5 @@ def say(graph: Graph, phrasings: Phrasings, cfg: Config, rng: random.Random) -> 
     for fact in range(len(graph.edges)):
         triple = graph.triple(fact)
         known = phrasings.get(triple.relation) or phrasings.get("*", [])
-        for rank, phrasing in enumerate(rng.sample(known, min(cfg.phrasings_max, len(known)))):
-            yield Said(tell(phrasing, triple), [fact], rank)
+        for phrasing in rng.sample(known, min(cfg.phrasings_max, len(known))):
+            yield Said(tell(phrasing, triple), [fact])

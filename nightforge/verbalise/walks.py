@@ -36,7 +36,7 @@ def say(graph: Graph, phrasings: Phrasings, cfg: Config, rng: random.Random) -> 
     for start in sorted(leaving):
         paths = {tuple(_walk(graph, leaving, start, cfg.facts, rng)) for _ in range(cfg.walks)}
         for path in sorted(path for path in paths if len(path) > 1):
-            yield Said(" ".join(_sentence(graph, phrasings, fact, rng) for fact in path), list(path), 1)
+            yield Said(" ".join(_sentence(graph, phrasings, fact, rng) for fact in path), list(path))
 
 
 def _walk(graph: Graph, leaving: dict[int, list[int]], at: int, most: int, rng: random.Random) -> list[int]:

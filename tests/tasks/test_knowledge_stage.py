@@ -56,7 +56,7 @@ def test_facts_become_rows_with_provenance_and_nothing_is_lost(project: Path) ->
     rows = list(shards.read(project / "out/knowledge"))
     rejects = list(shards.rows(project / "out/knowledge_rejects"))
     assert got["facts_read"] == 43 and got["facts"] == 40 and got["facts_repeated"] == 1
-    assert got["facts_told"] + got["facts_held_out"] == 40 and got["facts_held_out"] > 0
+    assert got["facts_told"] + got["facts_held_out"] + got["facts_untold"] == 40 and got["facts_held_out"] > 0
     assert (
         got["texts_said"] == got["rows_kept"] + len(rejects) - 2
     )  # two rejects are lines of which nothing can be said
@@ -84,9 +84,19 @@ def test_the_share_is_kept_and_every_fact_is_told_once_before_any_twice(project:
     assert got["rows_kept"] == 33 and got["share"] == pytest.approx(33 / 133)
     facts = [r.meta["facts"][0] for r in shards.read(project / "out/knowledge")]
     near = got["rejected"]["knowledge"]["near_another_split"]
-    assert 25 < got["facts_told"] <= 33 + near
+    assert got["facts_told"] == len(set(facts)) == 33  # also those whose first sentence comes near another split
+    assert got["facts_untold"] == 7 - got["facts_held_out"] == 1
     assert got["rejected"]["knowledge"]["over_share_max"] == got["texts_said"] - 33 - near
-    assert len(facts) - len(set(facts)) <= 33 - got["facts_told"] + near
+
+
+def test_what_found_no_room_is_neither_called_told_nor_asked(project: Path) -> None:
+    got = told(project, config(share_max=0.05))
+    places = {row.meta["facts"][0] for row in shards.read(project / "out/knowledge")}
+    assert got["rows_kept"] == got["facts_told"] == len(places) == 5
+    assert got["facts_untold"] == 35 - got["facts_held_out"] > 20
+    asked = list(shards.rows(project / "out/cloze"))
+    assert {q["place"] for q in asked if q["known"]} == places
+    assert got["questions_known"] == 5 == sum(q["known"] for q in asked)
 
 
 def test_the_same_bytes_again_and_others_with_another_seed(project: Path) -> None:
@@ -111,3 +121,18 @@ def test_a_missing_asset_and_a_phrasing_without_places_are_said(project: Path) -
         config(phrasings={"capital": ["{subject} is a capital."]})
     with pytest.raises((ConfigError, ValueError)):
         config(phrasings={"capital": []})
+
+
+@pytest.mark.parametrize(
+    ("phrasings", "said"),
+    [
+        ({"capital": "{subject} is a capital."}, r"expected \{subject\} and \{object\}"),
+        ({"capital": PHRASINGS["capital"][1]}, "training tells"),
+        ({"hue": "{subject}  is hue of {object}."}, "training tells"),
+        ({"*": "{subject} and {object}."}, r"a relation, got '\*'"),
+    ],
+)
+def test_a_probe_asks_in_words_of_its_own(phrasings: dict[str, str], said: str) -> None:
+    probe = {"phrasings": phrasings, "questions": 5, "held_out_share": 0.2, "distractors": 3}
+    with pytest.raises(ValueError, match=said):
+        config(probe=probe, phrasings=PHRASINGS | {"*": ["{subject} is {relation} of {object}."]})

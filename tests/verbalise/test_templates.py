@@ -12,7 +12,7 @@ def test_by_hand() -> None:
     phrasings = {"capital": ["{subject} is the capital of {object}.", "{object}'s capital is {subject}."]}
     said = list(templates.say(FACTS, phrasings, templates.SAMPLE, random.Random(1)))
     assert {s.text for s in said} == {"Oslo is the capital of Norway.", "Norway's capital is Oslo."}
-    assert [(s.facts, s.rank) for s in said] == [([0], 0), ([0], 1)]
+    assert [s.facts for s in said] == [[0], [0]]
     other = list(
         templates.say(FACTS, phrasings | {"*": ["{subject} {relation} {object}"]}, templates.SAMPLE, random.Random(1))
     )
