@@ -21,8 +21,8 @@ from tasks.clean_tally import Tally, counted, name, warnings
 from tasks.executor import Executor
 
 LEGEND = """\
-alone    rows that the rule would drop by itself, after the editors
-only     of these, rows that no other rule would drop: they come back without it
+fired    rows that the rule would drop by itself, after the editors
+alone    of these, rows that no other rule would drop: they come back without it
 so far   rows that it and all rules above it drop together, as the stage would"""
 
 
@@ -166,7 +166,7 @@ def _lines(found: Explained, examples: int) -> Iterator[str]:
         did = ", ".join(f"{what} {count:,}" for what, count in counted(tally.edits, editor).items())
         yield f"{editor} edits {tally.edited[editor]:,} rows{f' ({did})' if did else ''}"
     wide = max([len(rule) for rule in found.rules] + [len(k.partition(":")[2]) + 2 for k in tally.fired] + [4])
-    yield f"\n{'rule':{wide}}  {'alone':>18}  {'only':>18}  {'so far':>18}"
+    yield f"\n{'rule':{wide}}  {'fired':>18}  {'alone':>18}  {'so far':>18}"
 
     def cell(rows: int) -> str:
         return f"{rows:>10,} {rows / max(1, read):>7.2%}"

@@ -245,6 +245,9 @@ def test_explain_says_what_each_rule_drops_alone_and_together(tmp_path: Path) ->
     said = table(found, 1)
     assert "jo@example.org" not in said and "1 < 3: [EMAIL]" in said
     assert "WARNING: length fires on 50.0%" in said and "kept: 2 of 6 (33.3%)" in said
+    heads, length = (next(line.split() for line in said.splitlines() if line[:6] == w) for w in ("rule  ", "length"))
+    assert heads == ["rule", "fired", "alone", "so", "far"], "the words of the metrics and the page"
+    assert length == ["length", "3", "50.00%", "2", "33.33%", "3", "50.00%"]
     metrics = cleaned(tmp_path / "run", given, [EMAIL, {**LENGTH, "words_min": 3, "chars_min": 6}, EXACT])
     assert metrics["rows_kept"] == 2, "as the stage does"
 
