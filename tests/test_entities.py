@@ -1,7 +1,10 @@
 """Entity tokens: neighbours in the graph begin near each other in the model, and texts stay what they are."""
 
+import random
+
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from nightforge import entities
 from nightforge.knowledge import Triple, graph
@@ -25,6 +28,17 @@ def test_the_spectral_embedding_parts_two_cliques() -> None:
     assert close[np.ix_(kind == "elm", kind == "elm")].min() > 0.9
     assert close[np.ix_(kind == "elm", kind == "oak")].max() < 0.5
     np.testing.assert_array_equal(places, entities.vectors(facts, 2))
+
+
+def test_a_graph_of_many_parts_has_the_same_places_each_time_on_any_number_of_threads() -> None:
+    """Many parts: the largest singular value many times over, so that the solver restarts from vectors it draws."""
+    draw = random.Random(1)
+    facts, _ = graph(Triple(f"a{draw.randrange(3000)}", "r", f"b{draw.randrange(800)}", "") for _ in range(3000))
+    found = []
+    for threads in (1, 2, 1, 2):
+        with threadpool_limits(threads):
+            found.append(entities.vectors(facts, 64).tobytes())
+    assert len(set(found)) == 1
 
 
 def test_against_a_dense_decomposition() -> None:
