@@ -233,10 +233,6 @@ def _not_a_stand_in(match: re.Match[str]) -> bool:
     return not _STANDS_FOR.fullmatch(match["found"])
 
 
-def _always(_: re.Match[str]) -> bool:
-    return True
-
-
 _IBANS = "|".join(
     rf"(?:{'|'.join(countries.split())})[0-9]{{2}}(?:[ \xa0]?[A-Z0-9]){{{length - 4}}}"
     for length, countries in _IBAN_LENGTHS.items()
@@ -245,8 +241,8 @@ _IBANS = "|".join(
 _PATTERNS: list[tuple[str, Kind, str, Callable[[re.Match[str]], bool]]] = [
     ("pem", "private_key",
      rf"{_PEM}(?:(?:(?!-----)[\s\S]){{1,20000}}-----END [A-Z ]{{0,30}}PRIVATE KEY(?: BLOCK)?-----"
-     r"|(?:(?:\s|\\n){1,4}[A-Za-z0-9+/=]{16,128}){1,300})", _always),
-    ("token", "token", rf"(?<![\w-])(?:{'|'.join(_TOKENS)})", _always),
+     r"|(?:(?:\s|\\n){1,4}[A-Za-z0-9+/=]{16,128}){1,300})", bool),
+    ("token", "token", rf"(?<![\w-])(?:{'|'.join(_TOKENS)})", bool),
     ("login", "token", r"""://[^\s:@/"'<>]{0,64}:(?P<found>[^\s@/"'<>]{3,128})@""", _not_a_stand_in),
     ("called", "token",
      rf"""{_CALLED_SO}(?:["'\]]{{0,2}}\s{{0,3}}(?::=|=>|[:=>])|(?i: is| was))\s{{0,3}}["']?"""
@@ -256,7 +252,7 @@ _PATTERNS: list[tuple[str, Kind, str, Callable[[re.Match[str]], bool]]] = [
      r"(?<![\w.%+-])[\w.%+-]{1,64}(?:@| ?[\[(](?i:at)[\])] ?)"
      r"(?:[\w-]{1,63}(?:\.| ?[\[(](?i:dot)[\])] ?)){1,8}"
      r"(?!(?:png|jpe?g|gif|svg|webp|ico|css|js|ts|html?|json|ya?ml|txt|pdf)\b)"
-     r"(?:xn--[\w-]{2,59}|[^\W\d_]{2,24})(?!\w|:[\w~/])", _always),
+     r"(?:xn--[\w-]{2,59}|[^\W\d_]{2,24})(?!\w|:[\w~/])", bool),
     ("iban", "iban", rf"(?<![A-Z0-9])(?:{_IBANS})(?![A-Za-z0-9])", _iban),
     ("digits", "card",
      r"(?<![\w.-])(?:[0-9]{14,19}|[0-9]{4}(?P<a>[ \xa0-])[0-9]{4}(?P=a)[0-9]{4}(?P=a)[0-9]{4}(?:(?P=a)[0-9]{3})?"
@@ -270,7 +266,7 @@ _PATTERNS: list[tuple[str, Kind, str, Callable[[re.Match[str]], bool]]] = [
      rf"(?P<rest>[0-9]{{6,12}}|[0-9]{{0,5}}(?:{_GAP}[0-9]{{1,8}}){{0,5}}{_GAP}[0-9]{{2,8}})(?![\w:])", _international),
     ("digits", "phone",
      r"(?<![\w.+/-])(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[.-])[0-9]{3}[ .-][0-9]{4}(?!\w|[.-][0-9])",
-     _always),
+     bool),
     ("digits", "phone",
      rf"(?<![\w.+/-])\(?0[1-9][0-9]{{0,4}}(?:{_GAP}[0-9]{{2,8}}){{1,4}}(?![\w:]|[.-][0-9])", _national),
     ("digits", "phone",
@@ -334,17 +330,21 @@ def _apart(found: Iterator[Span], taken: list[Span]) -> Iterator[Span]:
             yield span
 
 
-def redact(text: str, kinds: Collection[Kind] = KINDS) -> tuple[str, Counter[str]]:
-    """The text with each finding replaced by its kind, such as `[EMAIL]`, and how many there were of each kind."""
+def redact(text: str, kinds: Collection[Kind] = KINDS, until: int | None = None) -> tuple[str, Counter[str]]:
+    """text[:until], each finding replaced by its kind, such as `[EMAIL]`, and how many there were of each kind."""
     parts, at, counts = [], 0, Counter[str]()
     for kind, start, end in spans(text, kinds):
+        if until is not None and start >= until:
+            break
         parts += [text[at:start], f"[{kind.upper()}]"]
         counts[kind] += 1
         at = end
-    return "".join(parts) + text[at:], counts
+    return "".join(parts) + text[at:until], counts
 
 
 def evidence(text: str) -> str:
     """A piece of a rejected text that a person may see: redacted first, then cut to EVIDENCE_CHARS, on one line."""
-    clear = " ".join(redact(text[: 20 * EVIDENCE_CHARS])[0].split())
-    return clear if len(clear) <= EVIDENCE_CHARS else clear[: EVIDENCE_CHARS - 1] + "…"
+    cut, beyond = 3 * EVIDENCE_CHARS, 5 * EVIDENCE_CHARS  # or a piece would be shown of what lies across the cut
+    clear = " ".join(redact(text[:beyond], until=cut)[0].split())
+    whole = len(text) <= cut and len(clear) <= EVIDENCE_CHARS
+    return clear if whole else clear[: EVIDENCE_CHARS - 1] + "…"

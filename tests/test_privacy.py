@@ -75,6 +75,13 @@ def test_evidence_is_redacted_before_it_is_cut() -> None:
     assert evidence("two\n lines") == "two lines"
 
 
+@pytest.mark.parametrize("secret", ["john.smith@example.com", "4111 1111 1111 1111", "+44 20 7946 0958"])
+def test_evidence_shows_no_piece_of_what_lies_across_a_cut(secret: str) -> None:
+    for before in range(1, 25 * EVIDENCE_CHARS):
+        shown = evidence(" " * before + secret + " and " * 100)
+        assert shown.removesuffix("…").strip().split(" ")[0] in {"", "[EMAIL]", "[CARD]", "[PHONE]"}, before
+
+
 def test_every_luhn_number_is_a_card_and_its_neighbour_is_not() -> None:
     rng = random.Random(5)
     for _ in range(100):
