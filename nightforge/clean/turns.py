@@ -73,7 +73,7 @@ def judge(view: View, cfg: Config) -> Iterator[Reject]:
             yield Reject(f"long_{what}", f"{max(sizes)} > {most}")
     for (asked, prompt), (answered, response) in pairwise(turns):
         if (asked, answered) == ("user", "assistant") and _echoes(prompt, response, cfg.echo_words_min):
-            yield Reject("response_echoes_prompt", prompt[:80])
+            yield Reject("response_echoes_prompt", prompt)
             return
 
 
@@ -93,8 +93,8 @@ def _order(roles: list[str]) -> Iterator[Reject]:
     spoken = roles[1:] if roles[0] == "system" else roles
     if "system" in spoken:
         yield Reject("system_not_first", f"turn {spoken.index('system') + 1}")
-    if spoken and spoken[0] == "assistant":
-        yield Reject("begins_with_assistant", ", ".join(spoken[:3]))
+    if spoken and spoken[0] in {"assistant", "tool"}:
+        yield Reject(f"begins_with_{spoken[0]}", ", ".join(spoken[:3]))
     if any(a == b != "tool" for a, b in pairwise(spoken)):
         yield Reject("roles_do_not_alternate", ", ".join(spoken[:6]))
     if roles[-1] != "assistant":

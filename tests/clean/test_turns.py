@@ -32,6 +32,8 @@ def test_well_formed_chats_pairs_and_plain_texts_stay() -> None:
         ([("user", ASKED)], {"too_few_turns", "ends_without_assistant"}),
         ([("user", ASKED), ("user", ASKED), ("assistant", "So.")], {"roles_do_not_alternate"}),
         ([("assistant", "Hi!"), ("user", ASKED), ("assistant", "So.")], {"begins_with_assistant"}),
+        ([("tool", "40"), ("assistant", "So.")], {"begins_with_tool"}),
+        ([("system", "x"), ("tool", "40"), ("user", ASKED), ("assistant", "So.")], {"begins_with_tool"}),
         ([("user", ASKED), ("system", "x"), ("assistant", "So.")], {"system_not_first"}),
         ([("human", ASKED), ("assistant", "So.")], {"unknown_role"}),
         ([("user", " "), ("assistant", "")], {"empty_prompt", "empty_response"}),
@@ -47,3 +49,9 @@ def test_a_response_that_begins_with_its_prompt_is_an_echo() -> None:
     assert pair(ASKED, f"“how tall is an oak tree” {ANSWERED}") == {"response_echoes_prompt"}
     assert pair("An oak tree", "An oak tree is tall.") == set(), "three words are an answer's beginning"
     assert pair(ASKED, f"Well: {ASKED}") == set()
+
+
+def test_the_evidence_of_an_echo_is_whole_so_that_it_can_be_redacted() -> None:
+    prompt = "x " * 36 + "john.smith@example.org"
+    record = Record(id="1", text="", prompt=prompt, response=prompt)
+    assert [why.evidence for why in judge(View(record), SAMPLE)] == [prompt]
