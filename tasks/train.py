@@ -15,7 +15,7 @@ from pydantic import Field
 
 from nightforge import entities, loop, models, scoring, tokenizer
 from nightforge.config import Config
-from nightforge.errors import SourceMoved
+from nightforge.errors import ConfigError, SourceMoved
 from nightforge.methods import Chosen, Method
 from nightforge.records import Record, document
 from tasks import shards
@@ -105,7 +105,7 @@ def run(
         "threads": cfg.loop.threads,
         "torch": torch.__version__,
     }
-    return Measured(_metrics(training, rows, data, context), speed)
+    return Measured(_metrics(training, rows, data, context) | _epochs(rows, data, first, texts), speed)
 
 
 def shape(cfg: TrainConfig) -> Any:
@@ -152,12 +152,22 @@ class Texts(NamedTuple):
 
 
 def _starting_model(cfg: TrainConfig, texts: Texts, entity_vectors: Path) -> tuple[Any, Any]:
-    """The network and its tokenizer, with a token for every label of the training set, and for the chosen entities."""
+    """The network and its tokenizer, with a token for every label of the training set, and for the chosen entities.
+
+    Raises:
+        ConfigError: the vocabulary has no room for them.
+    """
     labels = {record.label for record in texts.all() if record.label}
     rows = list(shards.rows(entity_vectors))
     if cfg.model == SCRATCH:
         every = (record.text for record in texts.all())
-        words = tokenizer.train(every, labels, shape(cfg).vocab - len(rows), shape(cfg).context)
+        room = shape(cfg).vocab - len(rows)
+        words = tokenizer.train(every, labels, max(0, room), shape(cfg).context)
+        if rows and len(words) > room:
+            raise ConfigError(
+                f"train.family.vocab: expected {len(words)} or more beside the {len(rows)} tokens of entities, got "
+                f"{shape(cfg).vocab} in all. Raise it, or lower knowledge.entities.tokens."
+            )
         model = cfg.family.module.build(cfg.family.cfg, words)
     else:
         models.check_architecture(home_folder() / cfg.model)
@@ -251,13 +261,10 @@ def _write_curves(plots: Path, rows: list[list[Any]]) -> None:
 
 def _metrics(training: loop.Run, rows: list[list[Any]], data: loop.Corpus, context: int) -> dict[str, Any]:
     made = _steps(rows)
-    tokens = sum(step.tokens for step in made)
-    per_epoch = len(data.ids) - len(data.starts) + 1  # the first token of a row is never predicted
     return {
         "steps": training.step,
         "stopped_early": int(training.step < training.settings.steps),
-        "epochs": tokens / per_epoch,
-        "tokens": tokens,
+        "tokens": sum(step.tokens for step in made),
         "loss_last": sum(s.loss for s in made[-50:]) / len(made[-50:]),
         "bpb_best": training.best,
         "best_step": training.best_step,
@@ -265,3 +272,18 @@ def _metrics(training: loop.Run, rows: list[list[Any]], data: loop.Corpus, conte
         "context": context,
         "rows": len(data.lengths),
     }
+
+
+def _epochs(
+    rows: list[list[Any]], data: loop.Corpus, first: tuple[loop.Corpus, int] | None, texts: Texts
+) -> dict[str, float]:
+    """How often the rows of the main part were passed over, and the told ones, if there are any."""
+
+    def passes(corpus: loop.Corpus, made: list[loop.Stepped]) -> float:
+        # The first token of a row is never predicted.
+        return sum(step.tokens for step in made) / (len(corpus.ids) - len(corpus.lengths))
+
+    made, early = _steps(rows), first[1] if first else 0
+    main = passes(data, made[early:])
+    told = main if shards.count(texts.knowledge) else 0.0
+    return {"epochs": main, "told_epochs": passes(first[0], made[:early]) if first else told}

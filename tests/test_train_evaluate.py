@@ -85,6 +85,34 @@ def inputs(project: Path) -> list[Path]:
     return [project / "base.json", *(project / "data" / p for p in ("splits", "balanced", "knowledge", "cloze"))]
 
 
+def test_epochs_are_counted_of_told_facts_and_of_the_other_rows(project: Path) -> None:
+    """First: the told rows' own epochs beside those of the others; mixed: both are passed over as often."""
+    told(project, [f"Oslo lies in Norway, {i} times" for i in range(4)], [], [])
+    first = config().model_copy(update={"knowledge": train.Told(order="first", first_share=0.25)})
+    out, (got, _) = trained(project, first, "first")
+    made = [int(line.split(",")[-1]) for line in (out / "plots/steps.csv").read_text().splitlines()[1:]]
+    words = models.load(out / "dense").tokenizer
+    main, early = (
+        sum(len(ids) - 1 for ids in tokenizer.encode_all(words, shards.read(project / "data" / name)))
+        for name in ("balanced", "knowledge")
+    )
+    assert got["told_epochs"] == pytest.approx(sum(made[:6]) / early)
+    assert got["epochs"] == pytest.approx(sum(made[6:]) / main)
+    _, (mixed, _) = trained(project, config(), "mixed")
+    assert mixed["told_epochs"] == mixed["epochs"] == pytest.approx(mixed["tokens"] / (main + early))
+    told(project, [], [], [])
+    assert trained(project, config(steps=2), "none")[1].metrics["told_epochs"] == 0
+
+
+@pytest.mark.parametrize("entities", [60, 400])
+def test_entities_that_the_vocabulary_has_no_room_for_are_refused(project: Path, entities: int) -> None:
+    told(project, ["Oslo lies in Norway"], [f"Entity {i}" for i in range(entities)], [])
+    with pytest.raises(
+        ConfigError, match=rf"vocab: expected 26\d or more beside the {entities} tokens of entities, got 320"
+    ):
+        trained(project, config(steps=1), "full")
+
+
 @pytest.mark.slow
 def test_told_facts_are_learnt_in_words_never_told(project: Path) -> None:
     """Mixed or first, facts that training told are found again in another phrasing, those held out at chance."""
