@@ -73,19 +73,19 @@ def chat_text(messages: list[dict[str, str]]) -> str:
 
 
 def edited(record: Record, change: Callable[[str], str]) -> Record:
-    """The record with each of its parts changed: the turns of a chat, prompt and response, or the text.
+    """The record with each of its parts changed: the turns of a chat, prompt and response, the text.
 
     The text of a chat or a pair is composed anew of its parts; the id stays.
     """
     if messages := record.meta.get("messages"):
         messages = [{**m, "content": change(m["content"])} for m in messages]
         return replace(record, text=chat_text(messages), meta={**record.meta, "messages": messages})
-    if record.prompt is not None and record.response is not None:
-        prompt, response = change(record.prompt), change(record.response)
-        composed = record.text == pair_text(record.prompt, record.response)
-        text = pair_text(prompt, response) if composed else change(record.text)
-        return replace(record, text=text, prompt=prompt, response=response)
-    return with_text(record, change(record.text))
+    if record.prompt is None and record.response is None:
+        return with_text(record, change(record.text))
+    prompt, response = (None if part is None else change(part) for part in (record.prompt, record.response))
+    pair = record.text == pair_text(str(record.prompt), str(record.response))
+    text = pair_text(str(prompt), str(response)) if pair else change(record.text)
+    return replace(record, text=text, prompt=prompt, response=response)
 
 
 def document(record: Record) -> str:

@@ -115,6 +115,13 @@ def test_all_parts_of_a_chat_and_of_a_pair_are_edited(tmp_path: Path) -> None:
     assert metrics["edits"] == {"redact": {"rows": 2, "counts": {"email": 2}}}
 
 
+def test_a_prompt_beside_a_text_is_edited_too(tmp_path: Path) -> None:
+    given = Record("t", "a tall tree", prompt="I am jane@example.org", source="test#t")
+    cleaned(tmp_path, [given], [EMAIL])
+    (kept,) = shards.read(tmp_path / "clean")
+    assert (kept.text, kept.prompt, kept.response) == ("a tall tree", "I am [EMAIL]", None)
+
+
 def test_a_text_that_an_editor_empties_is_rejected_as_empty(tmp_path: Path) -> None:
     metrics = cleaned(tmp_path, [record("\u0000 \x1b"), record("a tall tree")], [UNICODE, LENGTH])
     assert metrics["rejected"] == {"unicode": {"empty": 1}} and metrics["rules"]["unicode"]["alone"] == 1
