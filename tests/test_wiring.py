@@ -32,6 +32,13 @@ def test_signature_params_and_paths_agree(name: str) -> None:
     assert read == set(wired.params), f"{name}: dvc.yaml lists params {wired.params}, run() reads {sorted(read)}"
 
 
+def test_a_stage_whose_workers_may_be_killed_is_taken_up_again() -> None:
+    written = wiring.read_yaml(ROOT / "dvc.yaml")["stages"]
+    spread = [name for name in STAGES if Executor in inspect.get_annotations(stage.load(name)).values()]
+    assert "clean" in spread and "augment" in spread
+    assert [name for name in spread if written[name].get("meta", {}).get("retries", 0) < 1] == []
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_every_output_is_bound_or_written_by_the_shell(name: str) -> None:
     wired = STAGES[name]
