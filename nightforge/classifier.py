@@ -106,12 +106,13 @@ def learn(good: Sequence[str], bad: Sequence[str]) -> Learned:
         DataError: fewer than FEWEST of a kind, or examples left out are told apart no better than by chance (one-sided
             test of the rank sum at 1 %: Mann & Whitney 1947).
     """
-    kinds = [dict.fromkeys(good), dict.fromkeys(bad)]
+    kinds = [{text: words for text in kind if (words := folded(text))} for kind in (good, bad)]
     if min(map(len, kinds)) < FEWEST:
         raise DataError(
-            f"expected {FEWEST} different good and bad examples or more, got {len(kinds[0])} and {len(kinds[1])}."
+            f"expected {FEWEST} different good and bad examples or more with words, got {len(kinds[0])} and "
+            f"{len(kinds[1])}."
         )
-    texts = [hashes(folded(text)) for kind in kinds for text in kind]
+    texts = [hashes(words) for kind in kinds for words in kind.values()]
     classes = np.repeat([1, 0], [len(kind) for kind in kinds])
     auc = _cross_validated(texts, classes)
     n = len(kinds[0]) * len(kinds[1])

@@ -112,6 +112,7 @@ def read_transformers(folder: Path, kind: str = "AutoModelForCausalLM") -> tuple
 
     Raises:
         AssetMissing: the folder is not there or holds no safetensors (pickled weights could run code).
+        ConfigError: a model that reads several texts at once, and a tokenizer that cannot pad them.
     """
     import torch
     import transformers
@@ -124,6 +125,11 @@ def read_transformers(folder: Path, kind: str = "AutoModelForCausalLM") -> tuple
     _quiet()
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **safe)
+    if kind != "AutoModelForCausalLM" and tokenizer.pad_token is None:
+        raise ConfigError(
+            f"{folder}: expected a tokenizer with a pad_token, found none. Name one in its tokenizer_config.json, and "
+            "its id as pad_token_id in config.json."
+        )
     model = getattr(transformers, kind).from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **safe)
     return model, tokenizer
 

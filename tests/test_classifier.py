@@ -86,6 +86,11 @@ def test_examples_that_do_not_differ_are_refused() -> None:
         classifier.learn(same[:30], same[30:])
 
 
+def test_examples_without_words_are_none() -> None:
+    with pytest.raises(DataError, match=r"expected 10 different .* with words, got 0 and 0"):
+        classifier.learn(["!" * i for i in range(1, 15)], ["?" * i for i in range(1, 15)])
+
+
 def test_few_examples_and_repeated_ones_are_refused() -> None:
     with pytest.raises(DataError, match=r"expected 10 different .* got 2 and 12"):
         classifier.learn(["a", "b"] * 20, [f"c {i}" for i in range(12)])

@@ -1,5 +1,6 @@
 """Embeddings: near for texts that share words, the same in any batch, small when packed, and a real encoder's mean."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,14 @@ def test_an_encoder_is_the_mean_over_real_tokens_and_padding_changes_nothing(tmp
         last = model.eval()(**tokenizer("hello", return_tensors="pt")).last_hidden_state
     projection = np.random.default_rng(DIMS).standard_normal((32, DIMS)) / DIMS**0.5
     np.testing.assert_allclose(got[1], unit((last[0].mean(0).numpy() @ projection)[None])[0], atol=1e-5)
+
+
+def test_an_encoder_that_cannot_pad_is_refused(tmp_path: Path) -> None:
+    folder = tiny_encoder.lay(tmp_path / "encoder")
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != "pad_token"}))
+    with pytest.raises(ConfigError, match="expected a tokenizer with a pad_token"):
+        embed(["a cat", "the cat sat"], Embedding(encoder="encoder", batch_texts=2), tmp_path)
 
 
 def test_a_missing_encoder_is_named(tmp_path: Path) -> None:

@@ -94,6 +94,13 @@ def test_a_class_that_a_model_never_saw_is_not_judged_by_it() -> None:
         assert not [i for i in found([*records, *rare], fit_rows_max=rows) if i >= 2_000]
 
 
+def test_rows_without_words_are_not_judged() -> None:
+    assert found([Record(f"{i}", "!" * (i + 1), label="xy"[i % 2]) for i in range(60)]) == {}
+    records, _ = corpus(1_500, 0)
+    silent = [Record(f"s{i}", "!" * (i + 1), label="time") for i in range(40)]  # the rarest class: else it looks wrong
+    assert not [i for i in found([*records, *silent], self_confidence_max=0.5) if i >= 1_500]
+
+
 def test_where_a_model_sees_one_class_alone_it_judges_nothing() -> None:
     rows = [Record("a", "one two", label="x"), Record("b", "three", label="x")]
     rows += [Record(f"c{i}", f"four five {i}", label="y") for i in range(2)]
