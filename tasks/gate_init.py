@@ -58,17 +58,26 @@ def main(project: Path, key: str, force: bool) -> str:
     suite = next(project / p for p in wired.deps if p.suffix == ".yaml")
     if not artifact.exists():
         raise DataError(f"{artifact}: nothing is there to propose a suite from. Make it first: dvc repro gate@{key}")
-    text = dumped(key, artifact.relative_to(project), propose(gate_table.of(artifact, beside)))
-    if not suite.exists() or force:
-        old = suite.read_text(encoding="utf-8") if suite.exists() else ""
+    old = suite.read_text(encoding="utf-8") if suite.exists() else ""
+    proposed = propose(gate_table.of(artifact, beside))
+    _keep_whys(proposed, yaml.safe_load(old) or {})
+    text = dumped(key, artifact.relative_to(project), proposed)
+    if not old or force:
         suite.parent.mkdir(parents=True, exist_ok=True)
         suite.write_text(text, encoding="utf-8")
         return (
             f"{changes(old, text, suite)}\n{suite} is written. Read it: it says what was so today, not what must be so."
         )
-    old = suite.read_text(encoding="utf-8")
     way = f"nightforge gates init {key} --force"
     return f"{changes(old, text, suite)}\n{suite} is left as it is. To put this in its place: {way}"
+
+
+def _keep_whys(proposed: dict[str, list[Entry]], old: dict[str, list[Entry]]) -> None:
+    """Where the limits are the same, what a person wrote of them says more than `it was 0 in every row`."""
+    for of, entries in proposed.items():
+        for entry in entries:
+            same = (e for e in old.get(of) or [] if {**e, "why": ""} == {**entry, "why": ""})
+            entry["why"] = next(same, entry).get("why", entry["why"])
 
 
 def propose(tables: gate_table.Tables) -> dict[str, list[Entry]]:
@@ -86,10 +95,20 @@ def propose(tables: gate_table.Tables) -> dict[str, list[Entry]]:
     return {of: entries for of, entries in suite.items() if entries}
 
 
+class _House(yaml.SafeDumper):
+    """Entries indented below their list, names side by side: as by hand, so that a diff shows what differs."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        return super().represent_sequence(tag, sequence, flow_style=not isinstance(next(iter(sequence), None), dict))
+
+
 def dumped(key: str, artifact: Path, suite: dict[str, list[Entry]]) -> str:
     """The suite as a file."""
     head = f"# What {artifact.as_posix()} must satisfy: gate@{key}. Proposed from what lay there; see docs/gates.md.\n"
-    return head + yaml.safe_dump(suite, sort_keys=False, allow_unicode=True, width=118)
+    return head + yaml.dump(suite, Dumper=_House, sort_keys=False, allow_unicode=True, width=118)
 
 
 def changes(old: str, new: str, path: Path) -> str:
@@ -129,7 +148,8 @@ def _held(what: str, column: str, why: str, **limits: Any) -> Entry:
 def _names(values: "pl.Series") -> Iterator[Entry]:
     seen = sorted(str(value) for value in values.unique().to_list())
     if len(seen) <= NAMES_MAX:
-        why = f"these {len(seen)} were there; another, or one that is gone, is a change of the source"
+        what = f"these {len(seen)} were there" if len(seen) > 1 else f"{seen[0] or 'none'} was there"
+        why = f"{what}; another, or one that is gone, is a change of the source"
         entry = {"expect": "expect_column_distinct_values_to_equal_set", "column": values.name, "value_set": seen}
         yield {**entry, "why": why}
 

@@ -118,6 +118,19 @@ def test_what_is_there_is_left_as_it_is_unless_forced() -> None:
     run("raw", healthy.state("raw"))
 
 
+def test_what_would_be_proposed_again_keeps_its_why() -> None:
+    wired = wiring.stage("gate@splits")
+    healthy.lay(Path(), wired, healthy.state("splits"), {"rows": []})
+    shutil.copy(ROOT / "data/gates/splits.yaml", "data/gates/splits.yaml")
+    said = gate_init.main(Path(), "splits", force=True)
+    suite = yaml.safe_load(Path("data/gates/splits.yaml").read_text())
+    why = {e.get("column"): e["why"] for e in suite["rows"]}
+    assert why["text_elsewhere"] == "a text in two splits is judged by a model that has seen it"
+    assert why["split"].startswith("each decision is taken on rows of its own")
+    assert why["has_secret"] == "it was 0 in every row", "the suite had none"
+    assert "\n     column: text_elsewhere" in said, "what stays is not shown as changed: it is written as by hand"
+
+
 def test_nothing_to_propose_from_is_said() -> None:
     with pytest.raises(DataError, match="dvc repro gate@raw"):
         gate_init.main(Path(), "raw", force=False)
