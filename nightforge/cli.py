@@ -28,7 +28,12 @@ def main(argv: list[str] | None = None) -> int:
     if args.command != "methods":
         _enter(Path(args.project))
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # as of `nightforge methods | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it again at its end
+        return 141
     except NightforgeError as e:
         print(f"nightforge {args.command}: {e}", file=sys.stderr)
         return e.exit_code

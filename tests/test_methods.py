@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -324,3 +325,13 @@ def test_a_broken_pass_or_exporter_is_refused() -> None:
         model_contracts.check_exporter(like(exporter, write=lambda built, dense, out: out.mkdir()))
     with pytest.raises(AssertionError, match="two runs with the same seed differ"):
         model_contracts.check_exporter(like(exporter, arguments=lambda *a: [str(random.random())]))
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    """As `nightforge methods | head`: a line of Python's stack is no answer to it."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "nightforge.cli", "methods"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
