@@ -30,7 +30,7 @@ class Config(config.Config):
     """IRI of the property that names a thing, such as `http://www.w3.org/2000/01/rdf-schema#label`; its statements are
     names and no facts. Null: the IRIs alone name things."""
     language: str | None
-    """Literals in another language are left out, those without a language stay; null takes all."""
+    """Literals in another language are rejected, those without a language stay; null takes all."""
 
 
 SAMPLE = Config(label="http://www.w3.org/2000/01/rdf-schema#label", language="en")
@@ -47,7 +47,7 @@ class Statement(NamedTuple):
 
 
 def read(file: Path, cfg: Config) -> Iterator[Triple | Reject]:
-    """One item a statement, but for labels and for literals in other languages. Memory: the labels."""
+    """One item a statement, but for labels. Memory: the labels."""
     label = f"<{cfg.label}>"
     names = {
         said.subject: said.text
@@ -57,7 +57,9 @@ def read(file: Path, cfg: Config) -> Iterator[Triple | Reject]:
     for place, said in _statements(file):
         if isinstance(said, Reject):
             yield said
-        elif said.relation != label and _ours(said, cfg):
+        elif said.relation != label and not _ours(said, cfg):
+            yield Reject("other_language", f"{place}: {said.language}")
+        elif said.relation != label:
             object_ = names.get(said.thing) or name(said.thing) if said.thing else said.text
             subject = names.get(said.subject) or name(said.subject)
             yield triple((subject, names.get(said.relation) or name(said.relation), object_), place)

@@ -27,6 +27,7 @@ def test_by_hand(tmp_path: Path) -> None:
         Triple("New York", "is in", "USA", "line 2"),
         Triple("alice", "knows", "bob", "line 3"),
         Triple("Kraków", "said as", 'Cracow "old" é😀', "line 4"),
+        Reject("other_language", "line 5: de"),
         Triple("Kraków", "founded", "1257", "line 6"),
         Triple("Rome", "is the capital of", "Q2", "line 8"),
     ]
