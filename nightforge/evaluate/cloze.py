@@ -1,8 +1,8 @@
 """Whether told facts were learnt: of sentences that differ in one name alone, is the true one the likeliest?
 
 Petroni et al. 2019 (LAMA) with candidates, scored as multiple choice (Gao et al., lm-evaluation-harness). Facts that
-training told are asked in words that it never used; facts held out of it say what guessing brings, and so does the model
-that training began from.
+training told are asked in words that it never used; facts held out of it say what guessing brings, and so does the
+model that training began from.
 """
 
 from collections.abc import Sequence
