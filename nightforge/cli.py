@@ -93,7 +93,9 @@ def parser() -> argparse.ArgumentParser:
     proposed = does.add_parser("init", help="propose a suite from the data at hand; written where there is none")
     proposed.add_argument("gate", help="its name in dvc.yaml, such as raw")
     proposed.add_argument("--force", action="store_true", help="write over the suite that is there")
-    does.add_parser("accept", help="compare the nights to come with the data as it is now")
+    accepted = does.add_parser("accept", help="compare the nights to come with the data as it is now")
+    for sub in (proposed, accepted):  # wherever it is written, it is understood
+        sub.add_argument("--project", default=argparse.SUPPRESS, metavar="FOLDER", help=argparse.SUPPRESS)
     methods = command("methods", "List every method, with what each of its values means.", _methods)
     methods.add_argument("stage", nargs="?", help="only this stage's")
     ui = command("ui", "Start the Prefect UI with work pools, deployments and a worker.", _ui)

@@ -76,7 +76,7 @@ def _entry(r: Result) -> dict[str, Any]:
 
 
 def _said(r: Result) -> str:
-    observed = ", ".join(f"{k} {v}" for k, v in r.observed.items())
+    observed = ", ".join(f"{k} {v:.6g}" if isinstance(v, float) else f"{k} {v}" for k, v in r.observed.items())
     return f"{r.expectation.column or 'the table'}: {r.expectation.why} (observed: {observed})"
 
 

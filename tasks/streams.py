@@ -38,7 +38,7 @@ def corrupt_is_ours(address: str) -> Iterator[None]:
 
 def unpacked(path: str, handle: BinaryIO, reaching: Reaching = corrupt_is_ours) -> BinaryIO:
     """A file, decompressed by its suffix; it does not close the handle. Its errors pass through `reaching`."""
-    opener = OPENERS.get(Path(path).suffix)
+    opener = OPENERS.get(Path(path).suffix.lower())
     raw = _Guarded(opener(handle, "rb") if opener else handle, path, reaching, handle if opener else None)
     return cast("BinaryIO", io.BufferedReader(raw, 1 << 16))
 

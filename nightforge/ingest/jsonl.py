@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from nightforge.errors import DataError
 from nightforge.ingest._columns import Table, lines, records
 from nightforge.records import Record, Reject
 
@@ -20,16 +21,31 @@ def read(handle: BinaryIO, cfg: Config) -> Iterator[Record | Reject]:
 
     Raises:
         ConfigError: a mapped column occurs nowhere.
+        DataError: the file is one JSON array.
     """
     return records(_objects(handle), cfg)
 
 
 def _objects(handle: BinaryIO) -> Iterator[tuple[str, dict[str, Any] | Reject]]:
+    first = True
     for place, line in lines(handle):
         if isinstance(line, Reject):
             yield place, line
         elif line and not line.isspace():
-            yield place, _parse(line, place)
+            found = _parse(line, place)
+            if first and isinstance(found, Reject) and _opens_array(line):
+                raise DataError(
+                    "jsonl: expected one object a line, and the file is a JSON array. Write its items on lines of "
+                    "their own: jq -c '.[]' in.json > out.jsonl"
+                )
+            first = False
+            yield place, found
+
+
+def _opens_array(line: str) -> bool:
+    """Whether a first line can only be that of an array of objects, on this line or on several."""
+    begun = line.strip()
+    return begun == "[" or begun.startswith(("[{", "[ {"))
 
 
 def _parse(line: str, place: str) -> dict[str, Any] | Reject:

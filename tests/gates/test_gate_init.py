@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nightforge import cli
 from nightforge.errors import DataError, GateClosed
 from tasks import gate, gate_init, wiring
 from tests.gates import healthy
@@ -140,3 +141,8 @@ def test_a_proposal_shows_no_text() -> None:
     proposed("raw")
     assert "foliage" not in Path("data/gates/raw.yaml").read_text()
     assert json.dumps(EMAIL) not in Path("data/gates/raw.yaml").read_text()
+
+
+@pytest.mark.parametrize("order", [["--project", "p", "init", "raw"], ["init", "raw", "--project", "p"]])
+def test_the_project_is_understood_wherever_it_is_named(order: list[str]) -> None:
+    assert cli.parser().parse_args(["gates", *order]).project == "p"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nightforge.errors import ConfigError
+from nightforge.errors import ConfigError, DataError
 from nightforge.ingest._columns import records
 from nightforge.ingest.jsonl import SAMPLE, Config, read
 from nightforge.records import Record, Reject, content_id
@@ -96,3 +96,11 @@ def test_a_mapping_without_text_is_refused() -> None:
 
 def test_nothing() -> None:
     assert items(b"") == items(b"\n \n") == []
+
+
+def test_an_array_is_no_json_lines_and_the_way_out_is_said() -> None:
+    for array in (b'[\n{"text": "a"},\n{"text": "b"}\n]\n', b'[{"text": "a"},\n {"text": "b"}]\n', b'[{"text": "a"}]'):
+        with pytest.raises(DataError, match=r"is a JSON array.*jq -c"):
+            items(array)
+    kept, lost = items(b'{"text": "a", "label": "x"}\n[{"text": "b"}\n')  # further down, such a line costs itself alone
+    assert isinstance(kept, Record) and isinstance(lost, Reject)

@@ -50,6 +50,10 @@ def wheel(folder: Path, files: dict[str, bytes]) -> Path:
     return kept(folder, "x-1.0-py3-none-any.whl", made.getvalue())
 
 
+def test_a_suffix_in_capitals_is_a_suffix() -> None:
+    assert streams.unpacked("X.GZ", io.BytesIO(gzip.compress(b"three"))).read() == b"three"
+
+
 def sdist(folder: Path, files: dict[str, bytes], suffix: str = "gz") -> Path:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode=f"w:{suffix}") as archive:
