@@ -27,9 +27,12 @@ _MARKS = (
 """Marks that belong to the letter before them, and scripts whose words white space does not part: no words to vary."""
 _LETTER = rf"[^\W\d_{_MARKS}]"
 
+_PLAIN = r"(?:[A-Z]++[a-z]*+|[a-z]++)"
+
 _TOKEN = re.compile(
     rf"""
-    (?<![\w'’&%\\@#/.-])(?P<plain>[A-Z]?[a-z]+)(?=[ \n]|[,;:.!?]+(?:\s|\Z)|\Z)[ ]?              # most words, fast
+    (?<![\w'’&%\\@#/.-])(?P<plain>{_PLAIN}(?:[ ]{_PLAIN})*)                                  # most words, in runs
+    (?=[ \n]|[,;:.!?)"]+(?:\s|\Z)|\Z)[ ]?
   | (?=[\w`~<\[&\]$\\{{%@#/-]|^[ \t])(?P<kept>                                                  # how each begins
         (?:```|~~~).*?(?:```|~~~|\Z)|`[^`\n]+`                                              # fences, inline code
       | <(?P<tag>script|style|code|pre|kbd)\b.*?(?:</(?P=tag)\s*>|\Z)                        # markup that holds code
@@ -38,13 +41,13 @@ _TOKEN = re.compile(
       | \[[A-Z][A-Z0-9_]*\]|\]\([^)\s]*\)                                                    # redactions, link targets
       | \$\S[^$\n]*(?<=\S)\$|\\[A-Za-z]+(?:\{{[^{{}}\n]*\}})*                                  # formulas, TeX
       | \$?\{{[^{{}}\n]*\}}|%(?:\(\w+\))?[sdifr]\b                                             # slots of templates
-      | (?:https?|ftp|file)://\S+|www\.\S+|(?:mailto:)?[\w.+-]+@[\w-]+(?:\.[\w-]+)+         # addresses
+      | (?:https?|ftp|file)://\S+|www\.\S+|(?:mailto:)?[\w.+-]++@[\w-]+(?:\.[\w-]+)+         # addresses
       | [@\#]\w[\w-]*|(?<![\w-])--?[A-Za-z][\w-]*                                             # handles, tags, options
       | ~?(?:/[\w.+-]+)+/?                                                                   # paths
-      | \w*\d[\w.,:/%°€$£-]*                                                                 # numbers, money, versions
-      | \w+(?:[_/\\.]\w+)+|\w*_\w*|\w+\([^()\n]*\)?|\w*[a-z][A-Z]\w*                          # snake_case, camelCase
+      | [^\W\d]*+\d[\w.,:/%°€$£-]*                                                        # numbers, money, versions
+      | \w++(?:[/\\.]\w++)+|[^\W_]*+_\w*|\w++\([^()\n]*\)?|\w*[a-z][A-Z]\w*                      # snake_case, camelCase
     )
-  | (?P<joined>\w+(?:['’-]\w+)+)                                                             # compounds, contractions
+  | (?P<joined>\w++(?:['’-]\w++)+)                                                             # compounds, contractions
   | (?P<word>{_LETTER}++(?![{_MARKS}]))
     """,
     re.VERBOSE | re.DOTALL | re.MULTILINE,
@@ -79,11 +82,16 @@ Draw = Callable[[random.Random], Iterable[Change]]
 
 def prose_words(text: str) -> list[tuple[int, str]]:
     """Where each word stands that may be varied, and the word: letters only, of a script that parts its words."""
-    return [
-        (m.start(), word)
-        for m in _TOKEN.finditer(text)
-        if (word := m[1] or m["word"]) and word.isalpha()  # `²` is no letter
-    ]
+    found = []
+    for m in _TOKEN.finditer(text):
+        if run := m[1]:
+            at = m.start()
+            for word in run.split(" "):
+                found.append((at, word))
+                at += len(word) + 1
+        elif (word := m["word"]) and word.isalpha():  # `²` is no letter
+            found.append((m.start(), word))
+    return found
 
 
 def sentences(text: str, words_min: int) -> list[tuple[int, str]]:
