@@ -344,7 +344,7 @@ def redact(text: str, kinds: Collection[Kind] = KINDS, until: int | None = None)
 
 def evidence(text: str) -> str:
     """A piece of a rejected text that a person may see: redacted first, then cut to EVIDENCE_CHARS, on one line."""
-    cut, beyond = 3 * EVIDENCE_CHARS, 5 * EVIDENCE_CHARS  # or a piece would be shown of what lies across the cut
+    cut, beyond = 2 * EVIDENCE_CHARS, 4 * EVIDENCE_CHARS  # or a piece would be shown of what lies across the cut
     clear = " ".join(redact(text[:beyond], until=cut)[0].split())
     whole = len(text) <= cut and len(clear) <= EVIDENCE_CHARS
     return clear if whole else clear[: EVIDENCE_CHARS - 1] + "…"

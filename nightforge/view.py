@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,20 @@ import numpy.typing as npt
 from nightforge import words as words_of
 from nightforge.records import Record
 
+T = TypeVar("T")
 _BLANK_LINE = re.compile(r"\n\s*\n")
+
+
+class once(Generic[T]):
+    """functools.cached_property without the lock that Python 3.11 takes for each: a view belongs to one thread."""
+
+    def __init__(self, work_out: Callable[[Any], T]) -> None:
+        self.work_out, self.name, self.__doc__ = work_out, work_out.__name__, work_out.__doc__
+
+    def __get__(self, view: Any, owner: type) -> T:
+        """Worked out, and left in the view under its own name, where it is found from then on."""
+        value = view.__dict__[self.name] = self.work_out(view)
+        return value
 
 
 class View:
@@ -28,63 +41,63 @@ class View:
             self.words = [w for w in self.tokens if w.isalnum() or any(map(str.isalnum, w))]
             self.folded = [w.casefold() for w in self.words]
 
-    @cached_property
+    @once
     def words(self) -> list[str]:
         """The words as they stand, without punctuation (nightforge/words.py)."""
         return words_of.words(self.text)
 
-    @cached_property
+    @once
     def tokens(self) -> list[str]:
         """All that the tokenizer counts as a word."""
         return self.words
 
-    @cached_property
+    @once
     def folded(self) -> list[str]:
         """The words made comparable: NFKC and case folded."""
         return words_of.folded(self.text)
 
-    @cached_property
+    @once
     def counts(self) -> Counter[str]:
         """Token → how often it occurs, in the order of first occurrence."""
         return Counter(self.tokens)
 
-    @cached_property
+    @once
     def numbers(self) -> npt.NDArray[np.int64]:
         """Each token as the number of its kind, in the order of first occurrence: (tokens,)."""
         kinds = {token: at for at, token in enumerate(self.counts)}
         return np.fromiter(map(kinds.__getitem__, self.tokens), np.int64, len(self.tokens))
 
-    @cached_property
+    @once
     def kinds(self) -> set[str]:
         """The different words, in lower case."""
         return set(map(str.lower, self.counts))
 
-    @cached_property
+    @once
     def characters(self) -> Counter[str]:
         """Character → how often it occurs."""
         return Counter(self.text)
 
-    @cached_property
+    @once
     def lower(self) -> str:
         """The text in lower case."""
         return self.text.lower()
 
-    @cached_property
+    @once
     def raw_lines(self) -> list[str]:
         """The lines that are not blank, as they stand."""
-        return [line for line in self.text.split("\n") if line and not line.isspace()]
+        return list(filter(str.strip, self.text.split("\n")))
 
-    @cached_property
+    @once
     def lines(self) -> list[str]:
         """The lines that are not blank, white space at their ends gone."""
         return list(map(str.strip, self.raw_lines))
 
-    @cached_property
+    @once
     def repeated_lines(self) -> tuple[int, int]:
         """Lines that repeat an earlier one to the character, and the characters in them."""
         return repeated(self.raw_lines)
 
-    @cached_property
+    @once
     def paragraphs(self) -> list[str]:
         """The paragraphs, parted by blank lines, white space at their ends gone."""
         return [p for p in map(str.strip, _BLANK_LINE.split(self.text)) if p] if "\n" in self.text else [self.text]

@@ -66,7 +66,11 @@ def _local(executor: Executor, function: Callable[[J], R], jobs: Sequence[J]) ->
         yield from map(function, jobs)
         return
     before = multiprocessing.active_children()
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_with_parent)
+    # One server loads the code once, and every worker of every call begins as a copy of it: a new interpreter takes a
+    # second, and a fork of this process would copy the threads' locks of the libraries that it uses.
+    servers = multiprocessing.get_context("forkserver")
+    servers.set_forkserver_preload([function.__module__])
+    pool = ProcessPoolExecutor(workers, servers, _end_with_parent)
     futures = [pool.submit(function, job) for job in jobs]
     try:
         for future in futures:

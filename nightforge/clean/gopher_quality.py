@@ -80,7 +80,9 @@ def judge(view: View, cfg: Config) -> Iterator[Reject]:
         yield from _above(
             "ellipsis_lines", sum(line.endswith(ELLIPSES) for line in view.lines) / lines, cfg.ellipsis_line_share_max
         )
-    stop_words = sum(word in view.kinds for word in cfg.stop_words)
+    stop_words = sum(word in view.counts for word in cfg.stop_words)
+    if stop_words < cfg.stop_words_min:  # rarely: only then is it worth a look at those with capitals
+        stop_words = sum(word in view.kinds for word in cfg.stop_words)
     if stop_words < cfg.stop_words_min:
         yield Reject("few_stop_words", f"{stop_words} < {cfg.stop_words_min}")
 
