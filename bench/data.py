@@ -9,8 +9,7 @@ _gate.py.
 import json
 from importlib import import_module
 
-from bench import _corpus
-from bench.run import AtLeast, Goals
+from bench import AtLeast, Goals, _corpus
 
 PARTS = ("filters", "dedup", "synonyms", "pii", "scaling", "gate")
 

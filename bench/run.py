@@ -7,27 +7,16 @@ import platform
 import subprocess
 import sys
 import venv
-from collections.abc import Mapping
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import NamedTuple
+
+from bench import AtLeast, Goals
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / ".venv"
 RESULTS = HERE / "RESULTS.md"
 VERSIONS = ("prefect", "dvc", "great-expectations", "torch", "transformers", "onnxruntime", "onnxruntime-genai")
 Figures = dict[str, float]
-
-
-class AtLeast(NamedTuple):
-    """A goal that is met from below: the least that a figure should be, and what it is."""
-
-    limit: float
-    what: str
-
-
-Goals = Mapping[str, tuple[float, str] | AtLeast]
-"""Figure → (the most that it should be, what it is), or `AtLeast`."""
 
 
 def main() -> int:

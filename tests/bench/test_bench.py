@@ -3,12 +3,13 @@
 import json
 import platform
 import random
+import runpy
 import socket
 from pathlib import Path
 
-from bench import _dedup, data, overhead, run
+from bench import AtLeast, Goals, _dedup, data, overhead, run
 
-GOALS: run.Goals = {"noop_s": (3.0, "nothing to do"), "gone_s": (1.0, "never measured")}
+GOALS: Goals = {"noop_s": (3.0, "nothing to do"), "gone_s": (1.0, "never measured")}
 
 
 def test_the_toy_project_runs_all_its_stages_and_then_none(tmp_path: Path) -> None:
@@ -34,11 +35,17 @@ def test_goals_met_and_missed_are_told_apart() -> None:
     assert "| `gone_s` | None | ≤ 1.0 | **no** | never measured |" in met
     assert met[-1].startswith("| `ours_vs_peer` | 0.5 |")
     assert "**no** | nothing to do" in run.section("x", "D", {"noop_s": 3.1}, GOALS)
-    least: run.Goals = {"recall": run.AtLeast(0.95, "found")}
+    least: Goals = {"recall": AtLeast(0.95, "found")}
     assert "| `recall` | 0.95 | ≥ 0.95 | yes | found |" in run.section("x", "D", {"recall": 0.95}, least)
     assert "| `recall` | 0.94 | ≥ 0.95 | **no** | found |" in run.section("x", "D", {"recall": 0.94}, least)
     assert not run.met(least["recall"], None) and run.met((1.0, ""), 1.0) and not run.met((1.0, ""), 1.1)
     assert "**Failed.**" in run.section("x", "D", None, GOALS)
+
+
+def test_a_goal_is_the_same_thing_to_the_module_that_is_run() -> None:
+    """`python -m bench.run` is another module than the `bench.run` that is imported."""
+    met = runpy.run_module("bench.run", run_name="__not_main__")["met"]
+    assert met(AtLeast(10, ""), 11) and not met(AtLeast(10, ""), 9)
 
 
 def test_results_name_versions_and_no_machine() -> None:
