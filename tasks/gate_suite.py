@@ -194,7 +194,7 @@ def _whole(expectation: Expectation, result: dict[str, Any], table: "pl.DataFram
     asked = [what for what in ("unexpected", "missing") if f"partial_{what}_list" in result]
     if not asked:
         return {"value": _plain(result.get("observed_value"))}
-    have, wanted = set(table[str(expectation.column)].to_list()), set(expectation.limits["value_set"])
+    have, wanted = set(table[str(expectation.column)].unique().to_list()), set(expectation.limits["value_set"])
     names = {"unexpected": have - wanted, "missing": wanted - have}
     return {what: _first(sorted(map(str, names[what]))) for what in asked}
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from pydantic import Field
 
@@ -40,10 +41,12 @@ def judge(view: View, cfg: Config) -> Iterator[Reject]:
     if not cfg.curly_brackets and "{" in view.text:
         yield Reject("curly_bracket", "“{”")
     # A line is a sentence at least: only a text of few lines is looked at closely.
-    if len(view.lines) < cfg.sentences_min and (count := sentences(view.lines)) < cfg.sentences_min:
+    if len(view.lines) < cfg.sentences_min and (count := sentences(view.lines, cfg.sentences_min)) < cfg.sentences_min:
         yield Reject("too_few_sentences", f"{count} < {cfg.sentences_min}")
 
 
-def sentences(lines: list[str]) -> int:
-    """Sentences in lines that are not blank: one a line, and one more for each end within, short forms aside."""
-    return len(lines) + sum(len(_END.findall(line)) for line in lines)
+def sentences(lines: list[str], enough: int) -> int:
+    """Sentences in lines that are not blank, as far as `enough`: one a line, and one more for each end within, short
+    forms aside."""
+    ends = (end for line in lines for end in _END.finditer(line))
+    return len(lines) + sum(1 for _ in islice(ends, max(0, enough - len(lines))))
