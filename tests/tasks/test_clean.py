@@ -205,9 +205,10 @@ if __name__ == "__main__":
 def test_a_killed_run_goes_on_from_the_chunks_that_are_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given, chunks = corpus(16_000), tmp_path / "killed/work/chunks"
+    given, work = corpus(16_000), tmp_path / "killed" / "work"
     shards.write(tmp_path / "killed/raw", given)
-    (tmp_path / "killed/work").mkdir()
+    work.mkdir()
+    chunks = work / "chunks"
     (tmp_path / "stage.py").write_text(STAGE)
     command = [sys.executable, str(tmp_path / "stage.py"), str(tmp_path / "killed")]
     stage = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
