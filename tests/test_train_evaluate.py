@@ -132,7 +132,6 @@ def test_told_facts_are_learnt_in_words_never_told(project: Path) -> None:
         words = models.load(out / "dense").tokenizer
         assert words.tokenize("bao") == ["bao"] and len(words) <= SHAPE["vocab"]
         got, _ = evaluate.run(evaluation(), 17, out / "dense", *inputs(project), project / f"{order}-e")
-        print(order, got["cloze"])
         assert got["cloze"]["told"]["chance"] == 0.25
         assert got["cloze"]["told"]["after"]["low"] > 0.25, (order, got["cloze"])
         assert got["cloze"]["held_out"]["facts"] == 6 and "before" not in got["cloze"]["told"]
