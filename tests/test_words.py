@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightforge.words import folded, words
+from nightforge.words import _any_script, folded, words
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,12 @@ def test_folding_makes_comparable_and_keeps_vowel_signs() -> None:
 
 @given(st.text(st.characters(max_codepoint=127)))
 def test_ascii_is_cut_as_any_script_is(text: str) -> None:
-    assert words(text) == words(text + " é")[:-1]
+    assert words(text) == _any_script().findall(text)
+
+
+@given(st.text(st.one_of(st.sampled_from("a1é²日ก-_.,'’·\u0301\u093e \n\t\x1c\x1f\x85\u2028"), st.characters())))
+def test_text_cut_at_white_space_has_the_same_words(text: str) -> None:
+    assert words(text) == _any_script().findall(text)
 
 
 @given(st.text())

@@ -11,12 +11,12 @@ from nightforge.records import Reject
 from nightforge.view import View
 
 _SHORT_FORMS = ("e.g", "i.e", "vs", "Mr", "Mrs", "Ms", "Dr", "Prof", "St", "Jr", "Sr", "Inc", "Ltd", "Co", "Corp")
+# The sign itself stands first and what is before it is asked after, so that the search leaps from sign to sign.
 # Bounded repetitions: time stays linear in the text, whatever it is.
 _END = re.compile(
-    r"(?<![\s.])(?:"
-    + "".join(rf"(?<!\b{re.escape(form)})" for form in _SHORT_FORMS)
-    + r"(?<!\b[A-Z])\.(?!\.)|[!?։؟।॥‼⁇⁈⁉])"
-    r"[^\w\s]{0,3}\s+[^\w\s]{0,3}(?=\w)|[。！？｡]+(?=[^\s。！？｡])"
+    r"[.!?։؟।॥‼⁇⁈⁉。！？｡](?:(?<=[。！？｡])[。！？｡]*(?=[^\s。！？｡])|(?<![。！？｡])(?<![\s.].)(?!(?<=\.)\.)"
+    + "".join(rf"(?<!\b{form}\.)" for form in [*map(re.escape, _SHORT_FORMS), "[A-Z]"])
+    + r"[^\w\s]{0,3}\s+[^\w\s]{0,3}(?=\w))"
 )
 
 

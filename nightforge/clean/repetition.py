@@ -63,9 +63,9 @@ def judge(view: View, cfg: Config) -> Iterator[Reject]:
         cfg.duplicate_paragraph_char_share,
     )
     top, duplicate = cfg.top_ngram_char_share, cfg.duplicate_ngram_char_share
-    for n, at, group in repeats(view.numbers, max((*top, *duplicate), default=0)):
+    for n, at, group, times in repeats(view.numbers, max((*top, *duplicate), default=0)):
         if n in top:
-            chars, gram = top_chars(view.tokens, n, at, group)
+            chars, gram = top_chars(view.tokens, n, at, times)
             if chars > top[n] * size:
                 yield Reject(f"repeated_{n}_gram", f"{chars / size:.2f} > {top[n]}: {gram}")
         if n in duplicate:
@@ -85,8 +85,8 @@ def _units(
         yield Reject(f"repeated_{what}_characters", f"{chars / size:.2f} > {char_share_max}")
 
 
-def repeats(numbers: Array, most: int) -> Iterator[tuple[int, Array, Array]]:
-    """For n = 1 … `most`: n, the places (ascending) whose n-gram occurs more than once, and its number at each.
+def repeats(numbers: Array, most: int) -> Iterator[tuple[int, Array, Array, Array]]:
+    """For n = 1 … `most`: n, the places (ascending) whose n-gram repeats, its number at each, and how often it occurs.
 
     An (n+1)-gram can repeat only where its first n words do, so the places dwindle; the numbers are exact, not hashes.
     Ends when nothing repeats.
@@ -96,11 +96,12 @@ def repeats(numbers: Array, most: int) -> Iterator[tuple[int, Array, Array]]:
         if n > 1:
             at, group = (at[:-1], group[:-1]) if at[-1] == len(numbers) - n + 1 else (at, group)
             group = _numbered(group * kinds + numbers[at + n - 1])
-        again = np.bincount(group)[group] > 1
-        at, group = at[again], group[again]
+        times = np.bincount(group)[group]
+        again = times > 1
+        at, group, times = at[again], group[again], times[again]
         if not len(at):
             return
-        yield n, at, group
+        yield n, at, group, times
 
 
 def _numbered(keys: Array) -> Array:
@@ -113,12 +114,12 @@ def _numbered(keys: Array) -> Array:
     return numbers
 
 
-def top_chars(tokens: list[str], n: int, at: Array, group: Array) -> tuple[int, str]:
+def top_chars(tokens: list[str], n: int, at: Array, times: Array) -> tuple[int, str]:
     """Characters in all occurrences of the most frequent n-gram (the first such), spaces between words included."""
-    count = np.bincount(group)
-    first = int(at[np.argmax(count[group] == count.max())])
+    top = times.argmax()
+    first = int(at[top])
     gram = " ".join(tokens[first : first + n])
-    return len(gram) * int(count.max()), gram
+    return len(gram) * int(times[top]), gram
 
 
 def duplicate_chars(tokens: list[str], n: int, at: Array, group: Array) -> int:

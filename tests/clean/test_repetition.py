@@ -16,10 +16,10 @@ def reasons(text: str, cfg: Config = SAMPLE) -> set[str]:
 def chars(text: str, n: int) -> tuple[int, int]:
     """Characters in the top n-gram and in duplicate n-grams."""
     view = View(Record(id="1", text=text), text.split())
-    found = {size: (at, group) for size, at, group in repeats(view.numbers, n)}
-    return (
-        (top_chars(view.tokens, n, *found[n])[0], duplicate_chars(view.tokens, n, *found[n])) if n in found else (0, 0)
-    )
+    for size, at, group, times in repeats(view.numbers, n):
+        if size == n:
+            return top_chars(view.tokens, n, at, times)[0], duplicate_chars(view.tokens, n, at, group)
+    return 0, 0
 
 
 def test_characters_by_hand() -> None:
