@@ -278,7 +278,7 @@ _PATTERNS: list[tuple[str, Kind, str, Callable[[re.Match[str]], bool]]] = [
 # fmt: on
 """(what must be possible, kind, pattern, proof); the finding is the group `found`, or else the whole match."""
 _COMPILED = [(need, kind, re.compile(pattern), proves) for need, kind, pattern, proves in _PATTERNS]
-_IN_A_WORD = [(need, pattern) for need, _, pattern, _ in _COMPILED if need in {"token", "random"}]
+_IN_A_WORD = {need: pattern for need, _, pattern, _ in _COMPILED if need in {"token", "random"}}
 _MANY_DIGITS = re.compile(r"[0-9](?:[ ().\-/\xa0\u2011\u2013]{0,3}[0-9]){6}|[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 _IBAN_BEGINS = re.compile(r"[A-Z][A-Z][0-9][0-9][ \xa0]?[A-Z0-9]{2}")
 
@@ -287,8 +287,10 @@ def _possible(text: str) -> set[str]:
     """What a text may hold, by tests that cost microseconds."""
     low = text.lower()
     long = [word for word in text.split() if len(word) >= LONG_CHARS]
+    mixed = [word for word in long if word.lower() != word != word.upper()]  # as `_random` asks
     tests = {
         "pem": "private key" in low,
+        "token": any(map(_IN_A_WORD["token"].search, long)),
         "login": "://" in text and "@" in text,
         "called": any(word in low for word in _SECRET_WORDS),
         "bearer": long and ("bearer " in low or "basic " in low),
@@ -296,9 +298,9 @@ def _possible(text: str) -> set[str]:
         "iban": _IBAN_BEGINS.search(text),
         "digits": _MANY_DIGITS.search(text),
         "ipv6": "::" in text or text.count(":") > 6,
+        "random": any(map(_IN_A_WORD["random"].search, mixed)),
     }
-    found = {need for need, holds in tests.items() if holds}
-    return found | {need for need, pattern in _IN_A_WORD if any(map(pattern.search, long))}
+    return {need for need, holds in tests.items() if holds}
 
 
 def may_hold(text: str) -> bool:
