@@ -287,7 +287,6 @@ def _possible(text: str) -> set[str]:
     """What a text may hold, by tests that cost microseconds."""
     low = text.lower()
     long = [word for word in text.split() if len(word) >= LONG_CHARS]
-    mixed = [word for word in long if word.lower() != word != word.upper()]  # as `_random` asks
     tests = {
         "pem": "private key" in low,
         "token": any(map(_IN_A_WORD["token"].search, long)),
@@ -298,7 +297,7 @@ def _possible(text: str) -> set[str]:
         "iban": _IBAN_BEGINS.search(text),
         "digits": _MANY_DIGITS.search(text),
         "ipv6": "::" in text or text.count(":") > 6,
-        "random": any(map(_IN_A_WORD["random"].search, mixed)),
+        "random": any(w.lower() != w != w.upper() and _IN_A_WORD["random"].search(w) for w in long),  # as `_random` asks
     }
     return {need for need, holds in tests.items() if holds}
 
@@ -348,5 +347,4 @@ def evidence(text: str) -> str:
     """A piece of a rejected text that a person may see: redacted first, then cut to EVIDENCE_CHARS, on one line."""
     cut, beyond = 2 * EVIDENCE_CHARS, 4 * EVIDENCE_CHARS  # or a piece would be shown of what lies across the cut
     clear = " ".join(redact(text[:beyond], until=cut)[0].split())
-    whole = len(text) <= cut and len(clear) <= EVIDENCE_CHARS
-    return clear if whole else clear[: EVIDENCE_CHARS - 1] + "…"
+    return clear if len(text) <= cut and len(clear) <= EVIDENCE_CHARS else clear[: EVIDENCE_CHARS - 1] + "…"

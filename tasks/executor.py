@@ -68,8 +68,9 @@ def _local(executor: Executor, function: Callable[[J], R], jobs: Sequence[J]) ->
     before = multiprocessing.active_children()
     # One server loads the code once, and every worker of every call begins as a copy of it: a new interpreter takes a
     # second, and a fork of this process would copy the threads' locks of the libraries that it uses.
+    # Pyarrow loads pandas with its first array.
     servers = multiprocessing.get_context("forkserver")
-    servers.set_forkserver_preload([function.__module__])
+    servers.set_forkserver_preload([function.__module__, "pandas"])
     pool = ProcessPoolExecutor(workers, servers, _end_with_parent)
     futures = [pool.submit(function, job) for job in jobs]
     try:
