@@ -297,7 +297,7 @@ def _possible(text: str) -> set[str]:
         "iban": _IBAN_BEGINS.search(text),
         "digits": _MANY_DIGITS.search(text),
         "ipv6": "::" in text or text.count(":") > 6,
-        "random": any(w.lower() != w != w.upper() and _IN_A_WORD["random"].search(w) for w in long),  # as `_random` asks
+        "random": any(w.lower() != w != w.upper() and _IN_A_WORD["random"].search(w) for w in long),  # see `_random`
     }
     return {need for need, holds in tests.items() if holds}
 
