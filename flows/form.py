@@ -24,7 +24,7 @@ MaxSizeShare = Annotated[float | None, Field(gt=0, le=1)]
 WHERE = {
     "source": "ingest.sources.0.address",
     "seed": "seed",
-    "learning_rate": "train.loop.lr",
+    "learning_rate": "train.loop.optimizer.lr",
     "max_steps": "train.loop.steps",
     "max_quality_loss": "contract.max_quality_loss",
     "max_size_share": "contract.max_size_share",

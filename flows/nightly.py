@@ -36,7 +36,7 @@ def nightly(
         source: Address of the first source (params.yaml: ingest.sources). Only the address changes; its format and
             sha256 stay, so the new one must be of the same kind and suffix. For another, set all three in params.yaml.
         seed: Seed of every random choice (params.yaml: seed).
-        learning_rate: Peak learning rate of training (params.yaml: train.loop.lr).
+        learning_rate: Peak learning rate of training (params.yaml: train.loop.optimizer.lr).
         max_steps: Optimizer steps of training at most (params.yaml: train.loop.steps).
         max_quality_loss: Contract: share of bits per byte that compression may lose, on the bound of its interval.
         max_size_share: Contract: size of the compressed model's folder as a share of the dense one's.
@@ -66,7 +66,7 @@ def stage(
         stage: Its name in dvc.yaml, such as train or gate@clean.
         project: Project folder, relative to the checkout; it holds a dvc.yaml and a params.yaml.
         seed: Seed of every random choice (params.yaml: seed).
-        learning_rate: Peak learning rate of training (params.yaml: train.loop.lr).
+        learning_rate: Peak learning rate of training (params.yaml: train.loop.optimizer.lr).
         max_steps: Optimizer steps of training at most (params.yaml: train.loop.steps).
     """
     return _in_worktree(project, {"seed": seed, "learning_rate": learning_rate, "max_steps": max_steps}, target=stage)

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import Field
 
-from nightforge import loop, models, scoring, tokenizer
+from nightforge import models, precision, scoring, tokenizer
+from nightforge.batching import watched
 from nightforge.config import Config
 from nightforge.errors import ConfigError, DataError
 from nightforge.evaluate._subject import Scores, Subject
@@ -62,10 +63,10 @@ def run(
         ConfigError: two metrics write the same figure.
     """
     torch.set_num_threads(cfg.threads)
-    loaded = models.load(dense, loop.device())
+    loaded = models.load(dense, precision.device())
     everything = list(shards.read(splits / "validation"))
-    watched = loop.watched(map(document, everything), loaded.card["watched_documents"])
-    records = [record for record in everything if document(record) not in watched]
+    held = watched(map(document, everything), loaded.card["watched_documents"])
+    records = [record for record in everything if document(record) not in held]
     encoded = list(tokenizer.encode_all(loaded.tokenizer, records))
     report(1, len(cfg.metrics) + 3, "scoring documents")
     subject = Subject(
@@ -89,7 +90,7 @@ def run(
         "size_mb": size_mb(dense),
         "parameters": loaded.card["parameters"],
         "dense_sha256": sha256_tree(dense),
-        "documents_watched": len(watched),
+        "documents_watched": len(held),
     }
     metrics = {key: value for scores in found for key, value in scores.metrics.items()}
     return Measured(metrics | facts, {**speed, "runtime": f"torch {torch.__version__}"})
@@ -119,7 +120,7 @@ def _before(base: Path) -> models.Loaded | None:
     context = models.context_length(model)
     if tokenizer.add_labels(words, []) and len(words) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(words), mean_resizing=False)
-    return models.Loaded(model.to(loop.device()).eval(), words, {"context_length": context})
+    return models.Loaded(model.to(precision.device()).eval(), words, {"context_length": context})
 
 
 def _measured(metrics: list[Method], subject: Subject) -> list[Scores]:

@@ -5,27 +5,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightforge import loop, tokenizer
+from nightforge import batching, loop, precision, tokenizer
+from nightforge.corpus import corpus
 from nightforge.errors import DataError
-from nightforge.loop import Evaluated, Settings, Stepped
 from nightforge.records import Record, content_id
 from nightforge.scoring import IGNORE
 from nightforge.train import causal_lm
+from nightforge.training import At, Due, Evaluated, Settings, Stepped, Timed, Turn
+from tests import training_contracts
 
 TEXTS = [f"a {size} {kind} of the {place}" for size in ("tall", "small") for kind in ("tree", "herb", "fern")
          for place in ("tropics", "Alps", "far north")]  # fmt: skip
 WORDS = tokenizer.train(TEXTS, {"plant"}, 300, 64)
 RECORDS = [Record(id=content_id(t), text=t, label="plant") for t in TEXTS]
-DATA = loop.corpus(tokenizer.encode_all(WORDS, RECORDS), context=64)
-SETTINGS = Settings(
-    steps=12, batch_tokens=80, lr=3e-3, warmup_share=0.25, weight_decay=0.1, beta2=0.95, clip=1.0, eval_every=4,
-    patience=2, precision="fp32", threads=1,
+DATA = corpus(tokenizer.encode_all(WORDS, RECORDS), context=64)
+SETTINGS = training_contracts.settings(
+    steps=12, batch_size=80, eval_every=4, save_every=100, patience=2,
+    optimizer={"name": "adamw", "lr": 3e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1},
+    schedule={"name": "cosine", "warmup_share": 0.25, "floor": 0.0},
 )  # fmt: skip
 
 
@@ -35,15 +37,27 @@ def model() -> Any:
     return causal_lm.build(shape, WORDS)
 
 
+def loss(net: Any, tensors: Any, at: At | None = None) -> tuple[torch.Tensor, dict[str, float]]:
+    return causal_lm.loss(net, tensors, causal_lm.SAMPLE, at or At(0, 1))
+
+
 def evaluate(trained: Any) -> float:
+    batch = DATA.batch(list(range(len(TEXTS))))
     with torch.inference_mode():
-        nats, tokens = causal_lm.loss(trained, DATA.batch(list(range(len(TEXTS)))))
-    return float(nats) / tokens
+        return float(loss(trained, batch.tensors)[0]) / batch.units
+
+
+def start(settings: Settings = SETTINGS, moves: Any = loss, seed: int = 3) -> loop.Run:
+    return loop.start(model(), [Turn("", "", moves)], settings, seed, "fp32")
 
 
 def trained(settings: Settings, evaluation: Callable[[Any], float] = evaluate) -> tuple[loop.Run, list[Any]]:
-    run = loop.start(model(), settings, seed=3, precision="fp32")
-    return run, list(loop.steps(run, DATA, causal_lm.loss, evaluation))
+    run = start(settings)
+    return run, list(loop.steps(run, DATA, evaluation))
+
+
+def same_each_time(events: list[Any]) -> list[Any]:
+    return [e for e in events if not isinstance(e, Timed)]
 
 
 def weights(run: loop.Run) -> dict[str, torch.Tensor]:
@@ -67,55 +81,55 @@ def test_it_learns_and_says_what_it_does() -> None:
 @pytest.mark.parametrize("killed_after", [4, 8])
 def test_resumed_is_uninterrupted_bit_for_bit(tmp_path: Path, killed_after: int) -> None:
     whole, whole_events = trained(SETTINGS)
-    first = loop.start(model(), SETTINGS, seed=3, precision="fp32")
+    first = start()
     before = []
-    for event in loop.steps(first, DATA, causal_lm.loss, evaluate):
+    for event in loop.steps(first, DATA, evaluate):
         before.append(event)
-        if isinstance(event, Evaluated) and event.step == killed_after:
+        if isinstance(event, Due) and event.step == killed_after:
             torch.save(loop.state(first), tmp_path / "state.pt")
             break
     torch.manual_seed(999)  # what a new process would have
-    second = loop.start(model(), SETTINGS, seed=3, precision="fp32")
+    second = start()
     loop.restore(second, torch.load(tmp_path / "state.pt", weights_only=True))
-    after = list(loop.steps(second, DATA, causal_lm.loss, evaluate))
-    assert [*before, *after] == whole_events
+    after = list(loop.steps(second, DATA, evaluate))
+    assert same_each_time([*before, *after]) == same_each_time(whole_events)
     assert_same(weights(second), weights(whole))
 
 
 def test_training_may_begin_on_another_corpus() -> None:
     """The rows of the first steps are of that corpus alone, those of the others of the main one."""
-    early = loop.corpus([[299, 299, 1]] * 30, 64)
+    early = corpus([[299, 299, 1]] * 30, 64)
     seen: list[set[int]] = []
 
-    def spying(trained: Any, batch: torch.Tensor) -> tuple[torch.Tensor, int]:
-        seen.append({int(row[0]) for row in batch})
-        return causal_lm.loss(trained, batch)
+    def spying(net: Any, tensors: Any, at: At) -> tuple[torch.Tensor, dict[str, float]]:
+        seen.append({int(row[0]) for row in tensors["ids"]})
+        return loss(net, tensors)
 
-    run = loop.start(model(), SETTINGS, seed=3, precision="fp32")
-    list(loop.steps(run, DATA, spying, evaluate, (early, 5)))
+    run = start(moves=spying)
+    list(loop.steps(run, DATA, evaluate, (early, 5)))
     assert all(batch == {299} for batch in seen[:5])
     assert len(seen) > 5 and all(299 not in batch for batch in seen[5:])
 
 
 def test_the_first_corpus_neither_ends_training_nor_gives_the_best_weights() -> None:
     """On told facts alone validation grows worse; patience and the choice of the best are for what comes after."""
-    early = loop.corpus([[299, 299, 1]] * 30, 64)
+    early = corpus([[299, 299, 1]] * 30, 64)
     values = iter([1.0, 2.0, 3.0, 4.0, 3.5, 3.6, 3.7])
-    run = loop.start(model(), SETTINGS.model_copy(update={"steps": 100}), seed=3, precision="fp32")
-    events = list(loop.steps(run, DATA, causal_lm.loss, lambda _: next(values), (early, 14)))
+    run = start(SETTINGS.model_copy(update={"steps": 100}))
+    events = list(loop.steps(run, DATA, lambda _: next(values), (early, 14)))
     best = [(e.step, e.best) for e in events if isinstance(e, Evaluated)]
     assert best == [(4, False), (8, False), (12, False), (16, True), (20, True), (24, False), (28, False)]
     assert (run.best_step, run.best) == (20, 3.5)
-    short = loop.start(model(), SETTINGS.model_copy(update={"steps": 1}), seed=3, precision="fp32")
-    list(loop.steps(short, DATA, causal_lm.loss, evaluate, (early, 1)))  # one step, and it is of the first corpus
+    short = start(SETTINGS.model_copy(update={"steps": 1}))
+    list(loop.steps(short, DATA, evaluate, (early, 1)))  # one step, and it is of the first corpus
     assert short.best_step == 1
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
     one, two = trained(SETTINGS)[0], trained(SETTINGS)[0]
     assert_same(weights(one), weights(two))
-    other = loop.start(model(), SETTINGS, seed=4, precision="fp32")
-    list(loop.steps(other, DATA, causal_lm.loss, evaluate))
+    other = start(seed=4)
+    list(loop.steps(other, DATA, evaluate))
     assert not all(torch.equal(weights(one)[k], weights(other)[k]) for k in weights(one))
 
 
@@ -138,14 +152,14 @@ def test_stops_when_it_no_longer_gets_better_and_keeps_the_best() -> None:
 def test_a_loss_that_is_not_finite_stops_and_names_the_step(bad: float) -> None:
     calls = []
 
-    def breaks(trained: Any, batch: torch.Tensor) -> tuple[torch.Tensor, int]:
+    def breaks(net: Any, tensors: Any, at: At) -> tuple[torch.Tensor, dict[str, float]]:
         calls.append(1)
-        nats, tokens = causal_lm.loss(trained, batch)
-        return (nats * bad if len(calls) == 3 else nats), tokens
+        nats, logged = loss(net, tensors)
+        return (nats * bad if len(calls) == 3 else nats), logged
 
-    run = loop.start(model(), SETTINGS, seed=3, precision="fp32")
-    with pytest.raises(DataError, match=r"step 3 has loss .*train\.loop\.lr"):
-        list(loop.steps(run, DATA, breaks, evaluate))
+    run = start(moves=breaks)
+    with pytest.raises(DataError, match=r"step 3 has loss .*train\.loop\.optimizer\.lr"):
+        list(loop.steps(run, DATA, evaluate))
     assert run.step == 2
     assert all(torch.isfinite(v).all() for v in weights(run).values())
 
@@ -158,35 +172,28 @@ def test_an_evaluation_that_is_not_finite_stops() -> None:
 def test_padding_changes_neither_loss_nor_gradient() -> None:
     net = model()
     rows = [0, 5, 17]
-    together, tokens = causal_lm.loss(net, DATA.batch(rows))
+    batch = DATA.batch(rows)
+    together, _ = loss(net, batch.tensors)
     together.backward()
     gradients = [p.grad.clone() for p in net.parameters()]
     net.zero_grad()
-    parts = [causal_lm.loss(net, DATA.batch([r])) for r in rows]
-    sum(nats for nats, _ in parts).backward()
-    assert tokens == sum(n for _, n in parts) == int((DATA.lengths[rows] - 1).sum())
-    assert together.item() == pytest.approx(sum(n.item() for n, _ in parts), rel=1e-6)
+    parts = [DATA.batch([r]) for r in rows]
+    nats = [loss(net, part.tensors)[0] for part in parts]
+    sum(nats).backward()
+    assert batch.units == sum(part.units for part in parts) == int((DATA.sizes[rows] - 1).sum())
+    assert together.item() == pytest.approx(sum(n.item() for n in nats), rel=1e-6)
     for alone, p in zip(gradients, net.parameters(), strict=True):
         torch.testing.assert_close(alone, p.grad, rtol=1e-4, atol=1e-5)
 
 
-def test_learning_rate_by_hand() -> None:
-    rates = [loop.learning_rate(s, SETTINGS) for s in range(12)]
-    np.testing.assert_allclose(rates[:3], [1e-3, 2e-3, 3e-3])  # 25% of 12 steps
-    assert rates[3] == 3e-3
-    assert rates[3 + 9 // 3] == pytest.approx(3e-3 * 0.75)  # cos 60° = 1/2
-    assert rates == [*rates[:3], *sorted(rates[3:], reverse=True)]
-    assert 0 < rates[-1] < 0.1 * 3e-3
-
-
 def test_every_row_once_an_epoch_within_the_bound_and_shuffled() -> None:
-    order = loop.batch_order(DATA, 80, seed=1)
+    order = batching.order(DATA.sizes, 80, seed=1)
     epochs = []
     for _ in range(2):
         rows: list[int] = []
         while len(rows) < len(TEXTS):
             batch = next(order)
-            assert len(batch) == 1 or len(batch) * DATA.lengths[batch].max() <= 80
+            assert len(batch) == 1 or len(batch) * DATA.sizes[batch].max() <= 80
             rows += batch
         epochs.append(rows)
         assert sorted(rows) == list(range(len(TEXTS)))
@@ -194,8 +201,8 @@ def test_every_row_once_an_epoch_within_the_bound_and_shuffled() -> None:
 
 
 def test_only_matrices_decay() -> None:
-    run = loop.start(model(), SETTINGS, 0, "fp32")
-    decayed, kept = run.optimizer.param_groups
+    run = start()
+    decayed, kept = run.movers[0][0].param_groups
     names = {id(p): n for n, p in run.model.named_parameters()}
     assert all("proj" in names[id(p)] for p in decayed["params"])
     assert all("norm" in names[id(p)] or "embed" in names[id(p)] for p in kept["params"])
@@ -204,34 +211,35 @@ def test_only_matrices_decay() -> None:
 
 
 def test_a_long_document_is_cut_and_a_batch_is_padded() -> None:
-    data = loop.corpus([[7, *range(10), 1], [7, 2, 1]], context=5)
-    assert data.lengths.tolist() == [5, 5, 4, 3]
-    assert data.batch([0, 3]).tolist() == [[7, 0, 1, 2, 3], [7, 2, 1, IGNORE, IGNORE]]
+    data = corpus([[7, *range(10), 1], [7, 2, 1]], context=5)
+    assert data.sizes.tolist() == [5, 5, 4, 3]
+    assert data.batch([0, 3]).tensors["ids"].tolist() == [[7, 0, 1, 2, 3], [7, 2, 1, IGNORE, IGNORE]]
     with pytest.raises(DataError, match="got none"):
-        loop.corpus([], 5)
+        corpus([], 5)
 
 
 def test_precision_is_measured_and_bf16_must_earn_its_place() -> None:
     net = model()
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    seconds = loop.time_precisions(net, DATA.batch([0, 1]), causal_lm.loss, repeats=1)
+    batch = DATA.batch([0, 1])
+    seconds = precision.seconds(net, lambda trial: loss(trial, batch.tensors)[0], "cpu", repeats=1)
     assert seconds.keys() == {"fp32", "bf16"} and min(seconds.values()) > 0
     assert_same(net.state_dict(), before)
     assert all(p.grad is None for p in net.parameters())
-    assert loop.faster({"fp32": 1.0, "bf16": 0.95}) == "fp32"
-    assert loop.faster({"fp32": 1.0, "bf16": 0.5}) == "bf16"
+    assert precision.faster({"fp32": 1.0, "bf16": 0.95}) == "fp32"
+    assert precision.faster({"fp32": 1.0, "bf16": 0.5}) == "bf16"
 
 
 @given(st.integers(0, 60), st.integers(1, 60))
 def test_watched_documents_are_whole_spaced_and_the_same_again(total: int, wanted: int) -> None:
     texts = [f"d{i}" for i in range(total) for _ in range(1 + i % 3)]
-    watched = loop.watched(texts, wanted)
+    watched = batching.watched(texts, wanted)
     assert len(watched) <= min(wanted, (total + 1) // 2)
     assert len(watched) == wanted or 2 * wanted > total  # as many as asked, where there are twice as many
     if watched:
-        assert loop.watched(texts, len(watched)) == watched  # so the count in model.json names them
+        assert batching.watched(texts, len(watched)) == watched  # so the count in model.json names them
 
 
 def test_watched_documents_by_hand() -> None:
-    assert loop.watched(["a", "a", "b", "c", "a", "d", "e", "f"], 2) == {"a", "d"}
-    assert loop.watched(["a"], 5) == {"a"}
+    assert batching.watched(["a", "a", "b", "c", "a", "d", "e", "f"], 2) == {"a", "d"}
+    assert batching.watched(["a"], 5) == {"a"}

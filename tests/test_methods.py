@@ -21,7 +21,7 @@ from nightforge.evaluate._subject import Scores
 from nightforge.records import Edit, Mark, Record, Reject, content_id
 from nightforge.signatures import Signatures
 from nightforge.view import View
-from tests import contracts, knowledge_contracts, model_contracts
+from tests import contracts, knowledge_contracts, model_contracts, training_contracts
 
 ALL = [(stage, name) for stage in catalogue.stages() for name in methods.names(stage)]
 
@@ -43,7 +43,20 @@ def test_every_method_keeps_the_contract(
         healthy = model_contracts.healthy_file(name)
         model_contracts.check_reader(module, healthy, by_line=healthy[:4] != b"PAR1")
     elif stage == "train":
-        model_contracts.check_family(module, request.getfixturevalue("subject").loaded.tokenizer)
+        if module.KIND == "array":
+            training_contracts.check_array_family(module)
+        else:
+            model_contracts.check_family(module, request.getfixturevalue("subject").loaded.tokenizer)
+    elif stage == "optimize":
+        training_contracts.check_optimizer(name, module)
+    elif stage == "schedule":
+        training_contracts.check_schedule(module)
+    elif stage == "initialise":
+        training_contracts.check_initialisation(module)
+    elif stage == "watch":
+        training_contracts.check_watcher(name, module)
+    elif stage == "media":
+        training_contracts.check_media(name, module)
     elif stage == "evaluate":
         model_contracts.check_metric(module, request.getfixturevalue("subject"))
     elif stage == "compress":
@@ -278,14 +291,14 @@ def test_a_broken_family_is_refused(subject: Any) -> None:
         torch.seed()
         return family.build(cfg, tokenizer)
 
-    def sees_padding(model: Any, batch: Any) -> Any:
-        nats, tokens = family.loss(model, batch)
-        return nats * batch.shape[1], tokens
+    def sees_padding(model: Any, tensors: Any, cfg: Any, at: Any) -> Any:
+        nats, logged = family.loss(model, tensors, cfg, at)
+        return nats * tensors["ids"].shape[1], logged
 
     for changes, complaint in (
         ({"build": unseeded}, "one seed gave two models"),
         ({"loss": sees_padding}, "padding changed the loss"),
-        ({"loss": lambda model, batch: (family.loss(model, batch)[0] / 0, 6)}, "the loss is inf"),
+        ({"loss": lambda *given: (family.loss(*given)[0] / 0, {})}, "the loss is inf"),
         ({"sample": lambda *a: [[random.randrange(9)], [1]]}, "two runs with the same seed differ"),
     ):
         with pytest.raises(AssertionError, match=complaint):

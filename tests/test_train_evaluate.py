@@ -20,7 +20,7 @@ from nightforge.errors import ConfigError, SourceMoved
 from nightforge.knowledge import Cloze
 from nightforge.records import Record, content_id
 from nightforge.train import causal_lm
-from tasks import evaluate, knowledge, shards, train
+from tasks import evaluate, knowledge, prepared, shards, train
 from tasks.hashing import sha256_file, sha256_tree
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +31,8 @@ SHAPE = {"hidden": 64, "layers": 2, "heads": 2, "kv_heads": 1, "ffn": 64, "vocab
 def config(**loop: Any) -> train.TrainConfig:
     values = json.loads(json.dumps(PARAMS["train"]))
     values["family"] |= SHAPE
-    small = {"steps": 24, "batch_tokens": 160, "eval_every": 6, "precision": "fp32", "threads": 1}
+    small = {"steps": 24, "batch_size": 160, "eval_every": 6, "precision": "fp32", "threads": 1}
+    values["loop"]["optimizer"]["lr"] = loop.pop("lr", 0.004)
     values["loop"] |= small | loop
     return train.TrainConfig(**values | {"eval_documents": 8})
 
@@ -76,8 +77,9 @@ def trained(project: Path, cfg: train.TrainConfig, name: str) -> tuple[Path, Any
     for folder in ("work", "out"):
         (project / name / folder).mkdir(parents=True, exist_ok=True)
     out = project / name / "out"
-    given = (project / "data" / p for p in ("balanced", "splits", "knowledge", "entity_vectors"))
-    measured = train.run(cfg, 17, project / "base.json", *given, out / "dense", project / name / "work", out / "plots")
+    balanced, splits, *more = (project / "data" / p for p in ("balanced", "splits", "knowledge", "entity_vectors"))
+    deps, folders = {p.name: p for p in more}, (out / "dense", project / name / "work", out / "plots")
+    measured = train.run(cfg, 17, project / "base.json", balanced, splits, deps, *folders)
     return out, measured
 
 
@@ -88,7 +90,7 @@ def inputs(project: Path) -> list[Path]:
 def test_epochs_are_counted_of_told_facts_and_of_the_other_rows(project: Path) -> None:
     """First: the told rows' own epochs beside those of the others; mixed: both are passed over as often."""
     told(project, [f"Oslo lies in Norway, {i} times" for i in range(4)], [], [])
-    first = config().model_copy(update={"knowledge": train.Told(order="first", first_share=0.25)})
+    first = config().model_copy(update={"knowledge": prepared.Told(order="first", first_share=0.25)})
     out, (got, _) = trained(project, first, "first")
     made = [int(line.split(",")[-1]) for line in (out / "plots/steps.csv").read_text().splitlines()[1:]]
     words = models.load(out / "dense").tokenizer
@@ -99,7 +101,7 @@ def test_epochs_are_counted_of_told_facts_and_of_the_other_rows(project: Path) -
     assert got["told_epochs"] == pytest.approx(sum(made[:6]) / early)
     assert got["epochs"] == pytest.approx(sum(made[6:]) / main)
     _, (mixed, _) = trained(project, config(), "mixed")
-    assert mixed["told_epochs"] == mixed["epochs"] == pytest.approx(mixed["tokens"] / (main + early))
+    assert mixed["told_epochs"] == mixed["epochs"] == pytest.approx(mixed["units"] / (main + early))
     told(project, [], [], [])
     assert trained(project, config(steps=2), "none")[1].metrics["told_epochs"] == 0
 
@@ -125,9 +127,9 @@ def test_told_facts_are_learnt_in_words_never_told(project: Path) -> None:
         for i, (n, c) in enumerate(facts)
     ]
     told(project, texts, names[:24], questions)
-    long = config(steps=500, batch_tokens=400, eval_every=250, lr=0.01)
+    long = config(steps=500, batch_size=400, eval_every=250, lr=0.01)
     for order in ("mixed", "first"):
-        cfg = long.model_copy(update={"knowledge": train.Told.model_validate({"order": order, "first_share": 0.9})})
+        cfg = long.model_copy(update={"knowledge": prepared.Told.model_validate({"order": order, "first_share": 0.9})})
         out, _ = trained(project, cfg, order)
         words = models.load(out / "dense").tokenizer
         assert words.tokenize("bao") == ["bao"] and len(words) <= SHAPE["vocab"]
@@ -144,8 +146,8 @@ def test_training_twice_gives_the_same_bytes(project: Path) -> None:
     assert first.metrics == second.metrics
     assert first.metrics["steps"] == 24 and first.metrics["stopped_early"] == 0
     lines = (one / "plots/steps.csv").read_text().splitlines()
-    assert lines[0] == "step,loss,lr,grad_norm,tokens" and len(lines) == 25
-    assert first.metrics["tokens"] == sum(int(x.split(",")[-1]) for x in lines[1:])
+    assert lines[0] == "step,loss,lr,grad_norm,units" and len(lines) == 25
+    assert first.metrics["units"] == sum(int(x.split(",")[-1]) for x in lines[1:])
     assert len((one / "plots/validation.csv").read_text().splitlines()) == 5
     for file in (one / "plots").glob("*.csv"):  # the report and DVC draw every column
         assert all(float(cell) == float(cell) for line in file.read_text().splitlines()[1:] for cell in line.split(","))

@@ -4,7 +4,7 @@ Touvron et al. 2023 (LLaMA). The transformers class is used as it is, so that ON
 the result unchanged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
@@ -12,9 +12,13 @@ from pydantic import Field, model_validator
 from nightforge.config import Config as BaseConfig
 from nightforge.errors import ConfigError
 from nightforge.scoring import IGNORE
+from nightforge.training import At
 
 if TYPE_CHECKING:
     import torch
+
+
+KIND = "text"
 
 
 class Config(BaseConfig):
@@ -78,19 +82,22 @@ def build(cfg: Config, tokenizer: Any) -> Any:
     )
 
 
-def loss(model: Any, batch: "torch.Tensor") -> "tuple[torch.Tensor, int]":
-    """Σ nats of the predicted tokens of rows padded on the right with IGNORE, and how many there are.
+def loss(
+    model: Any, tensors: "Mapping[str, torch.Tensor]", cfg: Config, at: At
+) -> "tuple[torch.Tensor, dict[str, float]]":
+    """Σ nats of the predicted tokens of `ids` (rows, seq), padded on the right with IGNORE.
 
-    A causal mask hides right padding from every real token, so no mask is passed. `batch` is (rows, seq) of ids.
+    A causal mask hides right padding from every real token, so no mask is passed.
     """
     from torch.nn import functional
 
-    targets = batch[:, 1:]
-    logits = model(input_ids=batch[:, :-1].clamp_min(0), use_cache=False).logits  # (rows, seq - 1, vocab)
+    ids = tensors["ids"]
+    targets = ids[:, 1:]
+    logits = model(input_ids=ids[:, :-1].clamp_min(0), use_cache=False).logits  # (rows, seq - 1, vocab)
     nats = functional.cross_entropy(
         logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"
     )
-    return nats, int((targets != IGNORE).sum())
+    return nats, {}
 
 
 def sample(

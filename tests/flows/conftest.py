@@ -53,7 +53,8 @@ PARAMS_YAML = """\
 seed: 1  # of every choice
 train:
   loop:
-    lr: 0.1  # peak
+    optimizer:
+      lr: 0.1  # peak
     steps: 2
     step_s: 0.01
 contract: {max_quality_loss: 0.01, max_size_share: 0.25}

@@ -150,7 +150,7 @@ def test_run_through_the_api(checkout: Path, api: str) -> None:
     assert started.state.is_completed(), started.state
     run = str(started.id)[:8]
     lock = yaml.safe_load(git(home, "show", f"runs/{run}:./dvc.lock"))
-    assert lock["stages"]["train"]["params"]["params.yaml"]["train"]["loop"]["lr"] == 0.25
+    assert lock["stages"]["train"]["params"]["params.yaml"]["train"]["loop"]["optimizer"]["lr"] == 0.25
     assert "lr: 0.25  # peak" in git(home, "show", f"runs/{run}:./params.yaml")
     assert git(home, "status", "--porcelain") == ""
     assert not (home / "dvc.lock").exists()

@@ -35,7 +35,7 @@ def train(params: dict) -> None:
     for step in range(loop["steps"]):
         print(f"[progress] {step + 1}/{loop['steps']} step", flush=True)
         time.sleep(loop["step_s"])
-    write("models/dense/w", f"{Path('data/raw').read_text()} {loop['lr']}\n")
+    write("models/dense/w", f"{Path('data/raw').read_text()} {loop['optimizer']['lr']}\n")
 
 
 def compress(params: dict) -> None:

@@ -8,6 +8,7 @@ from nightforge import tokenizer
 from nightforge.errors import ConfigError
 from nightforge.scoring import IGNORE
 from nightforge.train import causal_lm
+from nightforge.training import At
 
 WORDS = tokenizer.train(["a tall tree of the tropics"], {"plant"}, 280, 32)
 
@@ -25,10 +26,9 @@ def test_the_loss_is_what_the_logits_say_and_never_looks_ahead() -> None:
     torch.manual_seed(0)
     model = causal_lm.build(causal_lm.SAMPLE, WORDS)
     batch = torch.tensor([[3, 10, 11, 12, 1], [3, 20, 1, IGNORE, IGNORE]])
-    nats, tokens = causal_lm.loss(model, batch)
+    nats, _ = causal_lm.loss(model, {"ids": batch}, causal_lm.SAMPLE, At(0, 1))
     log_p = model(batch.clamp_min(0)).logits.log_softmax(-1)
     by_hand = -sum(log_p[r, i, batch[r, i + 1]] for r, i in [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)])
-    assert tokens == 6
     torch.testing.assert_close(nats, by_hand)
     changed = batch.clone()
     changed[0, 4] = 77

@@ -1,0 +1,1 @@
+"""Optimizers: one file each, with `build(groups, cfg) -> list of torch optimizers` (nightforge/parameters.py)."""

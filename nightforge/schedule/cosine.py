@@ -1,0 +1,30 @@
+"""Linear warm-up, then half a cosine (Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts)."""
+
+import math
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from nightforge.config import Config as BaseConfig
+from nightforge.training import At
+
+
+class Config(BaseConfig):
+    """Where it rises and where it ends."""
+
+    warmup_share: float = Field(ge=0, le=0.5)
+    """Share of the steps in which the learning rate rises from zero."""
+    floor: float = Field(ge=0, le=1)
+    """Share of the peak that would be reached one step after the last."""
+
+
+SAMPLE = Config(warmup_share=0.05, floor=0.0)
+
+
+def factor(at: At, seen: Sequence[float], cfg: Config) -> float:
+    """The learning rate of a step ÷ the peak. `seen`: the value of each evaluation so far."""
+    warmup = max(1, round(at.steps * cfg.warmup_share))
+    if at.step < warmup:
+        return (at.step + 1) / warmup
+    done = (at.step - warmup) / max(1, at.steps - warmup)
+    return cfg.floor + (1 - cfg.floor) * 0.5 * (1 + math.cos(math.pi * done))
