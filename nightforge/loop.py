@@ -204,7 +204,7 @@ def _gradients(
     figures: dict[str, float] = {}
     total = torch.zeros((), device=run.device)
     for number, batch in window:
-        torch.manual_seed(_seed(run.seed, run.step, *move, number))
+        _reseed(run.device, run.seed, run.step, *move, number)
         with clock.part("forward"), autocast(run.device.type, run.precision):
             summed, seen = turn.loss(run.forward, batch.tensors, at)
         with clock.part("backward"):
@@ -270,9 +270,15 @@ def _evaluated(run: Run, evaluate: Callable[[Any], float], early: bool) -> Evalu
     return Evaluated(run.step, value, better)
 
 
-def _seed(*parts: int) -> int:
-    """A seed for torch from the run's seed and where in the run it is; independent for every place."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+def _reseed(device: torch.device, *place: int) -> None:
+    """Seed the generators that a loss draws from by the run's seed and where in the run it is.
+
+    `torch.manual_seed` would do, but where no accelerator has been used yet it remembers each call, with its stack.
+    """
+    seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        getattr(torch, device.type).manual_seed(seed)
 
 
 KEPT = ("precision", "step", "stale", "best", "best_step", "best_weights", "seen")

@@ -243,3 +243,10 @@ def test_watched_documents_are_whole_spaced_and_the_same_again(total: int, wante
 def test_watched_documents_by_hand() -> None:
     assert batching.watched(["a", "a", "b", "c", "a", "d", "e", "f"], 2) == {"a", "d"}
     assert batching.watched(["a"], 5) == {"a"}
+
+
+def test_seeding_each_micro_batch_leaves_nothing_behind() -> None:
+    """torch.manual_seed keeps every call, with its stack, for an accelerator that may come yet."""
+    queued = len(torch.cuda._queued_calls)
+    trained(SETTINGS)
+    assert len(torch.cuda._queued_calls) == queued
