@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nightforge import gguf_models
 from nightforge.errors import AssetMissing, ConfigError, DataError
 from nightforge.scoring import Ids, LogitsFn
 
@@ -107,7 +108,7 @@ def read_transformers(folder: Path, kind: str = "AutoModelForCausalLM") -> tuple
     """The model and the tokenizer of any local Hugging Face folder, in fp32.
 
     Args:
-        folder: with config.json, *.safetensors and the tokenizer's files.
+        folder: with config.json, *.safetensors and the tokenizer's files; for a causal LM it may be one *.gguf instead.
         kind: the class of transformers that reads it, such as AutoModel or AutoModelForSequenceClassification.
 
     Raises:
@@ -117,6 +118,8 @@ def read_transformers(folder: Path, kind: str = "AutoModelForCausalLM") -> tuple
     import torch
     import transformers
 
+    if kind == "AutoModelForCausalLM" and (file := gguf_models.sole(folder)):
+        return gguf_models.read(file)
     if not list(folder.glob("*.safetensors")):
         raise AssetMissing(
             f"{folder}: expected a Hugging Face folder with *.safetensors, found none. "
@@ -138,12 +141,15 @@ def check_architecture(folder: Path) -> None:
     """A model that could not be compressed is refused before it is trained.
 
     Raises:
-        ConfigError: its config.json names a class that is none of ARCHITECTURES.
+        ConfigError: its config.json (or its GGUF file) names a class that is none of ARCHITECTURES.
     """
-    named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or ["none"]
+    if file := gguf_models.sole(folder):
+        named = [gguf_models.architecture(file)]
+    else:
+        named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or ["none"]
     if named[0] not in ARCHITECTURES:
         raise ConfigError(
-            f"{folder}/config.json: expected an architecture that can be compressed and exported "
+            f"{folder}: expected an architecture that can be compressed and exported "
             f"({', '.join(sorted(ARCHITECTURES))}), got {named[0]}. "
             "Name a folder of one of these in train.model of params.yaml, or train from scratch."
         )
