@@ -31,8 +31,6 @@ class TrainConfig(Config):
     looked for in the home checkout, for a worktree lacks what git ignores."""
     family: Annotated[Method, Chosen("train")]
     """The kind of network, its shape and its vocabulary; of a starting model only its context applies."""
-    media: Annotated[Method, Chosen("media")] | None
-    """What an image or a sound is to the network; null for text."""
     initialise: Annotated[Method, Chosen("initialise")] | None
     """How weights from scratch are drawn; null leaves it to the family."""
     loop: Settings
