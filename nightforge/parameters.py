@@ -17,6 +17,11 @@ class Groups(NamedTuple):
     others: list[torch.nn.Parameter]
     """Norms and biases."""
 
+    def decayed(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Groups for one optimizer over all: matrices and heads decay, embeddings, norms and biases do not."""
+        several = [([*self.matrices, *self.heads], weight_decay), ([*self.tables, *self.others], 0.0)]
+        return [{"params": params, "weight_decay": decay} for params, decay in several if params]
+
 
 def groups(model: Any) -> Groups:
     """The trained parameters of a network, or of a part of it, in the order in which it names them."""

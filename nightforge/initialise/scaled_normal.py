@@ -29,6 +29,5 @@ def fill(model: Any, cfg: Config) -> None:
     writes = [p for p in found.matrices if names[id(p)].endswith(tuple(cfg.residual))] if cfg.residual else []
     narrower = {id(p) for p in writes}
     for p in (*found.matrices, *found.heads, *found.tables):
-        fan_in = p.shape[1:].numel() if id(p) not in {id(t) for t in found.tables} else p.shape[1]
-        std = cfg.std or fan_in**-0.5
+        std = cfg.std or p.shape[1:].numel() ** -0.5
         torch.nn.init.normal_(p, 0.0, std * (len(writes) ** -0.5 if id(p) in narrower else 1.0))

@@ -29,10 +29,7 @@ def build(groups: Groups, cfg: Config) -> list[torch.optim.Optimizer]:
     """One fused optimizer over all groups."""
     return [
         torch.optim.AdamW(
-            [
-                {"params": [*groups.matrices, *groups.heads], "weight_decay": cfg.weight_decay},
-                {"params": [*groups.tables, *groups.others], "weight_decay": 0.0},
-            ],
+            groups.decayed(cfg.weight_decay),
             lr=cfg.lr,
             betas=(cfg.beta1, cfg.beta2),
             eps=cfg.eps,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from nightforge.config import Config as BaseConfig
+from nightforge.schedule import _warmup
 from nightforge.training import At
 
 
@@ -23,8 +24,6 @@ SAMPLE = Config(warmup_share=0.05, floor=0.0)
 
 def factor(at: At, seen: Sequence[float], cfg: Config) -> float:
     """The learning rate of a step ÷ the peak. `seen`: the value of each evaluation so far."""
-    warmup = max(1, round(at.steps * cfg.warmup_share))
-    if at.step < warmup:
-        return (at.step + 1) / warmup
-    done = (at.step - warmup) / max(1, at.steps - warmup)
-    return cfg.floor + (1 - cfg.floor) * 0.5 * (1 + math.cos(math.pi * done))
+    if at.step < _warmup.steps(at, cfg.warmup_share):
+        return _warmup.rising(at, cfg.warmup_share)
+    return cfg.floor + (1 - cfg.floor) * 0.5 * (1 + math.cos(math.pi * _warmup.done(at, cfg.warmup_share)))

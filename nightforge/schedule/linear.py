@@ -1,0 +1,27 @@
+"""Linear warm-up, then a straight line down (as in Devlin et al. 2019, arXiv 1810.04805, §A.2)."""
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from nightforge.config import Config as BaseConfig
+from nightforge.schedule import _warmup
+from nightforge.training import At
+
+
+class Config(BaseConfig):
+    """Where it rises and where it ends."""
+
+    warmup_share: float = Field(ge=0, le=0.5)
+    """Share of the steps in which the learning rate rises from zero."""
+    floor: float = Field(ge=0, le=1)
+    """Share of the peak that would be reached one step after the last."""
+
+
+SAMPLE = Config(warmup_share=0.05, floor=0.0)
+
+
+def factor(at: At, seen: Sequence[float], cfg: Config) -> float:
+    """The learning rate of a step ÷ the peak. `seen`: the value of each evaluation so far."""
+    falling = 1 - (1 - cfg.floor) * _warmup.done(at, cfg.warmup_share)
+    return falling * _warmup.rising(at, cfg.warmup_share)
