@@ -21,7 +21,7 @@ from nightforge.clock import Clock
 from nightforge.errors import ConfigError, DataError
 from nightforge.parameters import groups
 from nightforge.precision import autocast
-from nightforge.ranks import ALONE, Ranks
+from nightforge.ranks import ALONE, Ranks, full, own
 from nightforge.training import At, Due, Evaluated, Event, Settings, Stepped, Timed, Turn, Watched
 from nightforge.watching import Watcher
 
@@ -130,15 +130,22 @@ def steps(
         with clock.part("data"):
             window = next(windows)
         look = (run.step + 1) % settings.watch.every == 0
-        stepped = _step(run, window, clock, run.watchers if look else [])
+        watching, seen = run.watchers if look else [], dict[str, float]()
+        try:
+            stepped = _step(run, window, clock, watching)
+        finally:  # hooks come off also where the step fails
+            with clock.part("driver"):
+                for watcher in watching:
+                    seen |= watcher.read()
         counted += stepped.units
         with clock.part("driver"):
             yield stepped
             if look:
-                yield Watched(run.step, {k: v for watcher in run.watchers for k, v in watcher.read().items()})
+                yield Watched(run.step, seen)
         if look:
-            yield Timed(run.step, clock.lap(), counted)
-            counted = 0
+            timed, counted = Timed(run.step, clock.lap(), counted), 0
+            with clock.part("driver"):
+                yield timed
         last = run.step == settings.steps
         if evaluated := run.step % settings.eval_every == 0 or last:
             early = first is not None and run.step <= first[1] and not last
@@ -146,7 +153,7 @@ def steps(
             clock.lap()
             counted = 0
         if evaluated or run.step % settings.save_every == 0:
-            with clock.part("driver"):
+            with clock.part("saving"):
                 yield Due(run.step)
     run.model.load_state_dict(run.best_weights)
     run.model.eval()
@@ -171,7 +178,8 @@ def _windows(run: Run, data: Data, first: tuple[Data, int] | None) -> Iterator[W
 
 
 def _step(run: Run, window: Window, clock: Clock, watchers: list[Watcher]) -> Stepped:
-    (units,) = run.ranks.total(sum(batch.units for _, batch in window))
+    with clock.part("communication"):
+        (units,) = run.ranks.total(sum(batch.units for _, batch in window))
     window = [(at, batch.to(run.device)) for at, batch in window]
     schedule = run.settings.schedule
     factor = schedule.module.factor(At(run.step, run.settings.steps), run.seen, schedule.cfg)
@@ -179,6 +187,7 @@ def _step(run: Run, window: Window, clock: Clock, watchers: list[Watcher]) -> St
         watcher.before()
     logged: dict[str, float] = {}
     loss = norm = lr = 0.0
+    skipped = False
     for number, turn in enumerate(run.turns):
         for group in (group for mover in run.movers[number] for group in mover.param_groups):
             group["lr"] = lr = factor * group["peak_lr"]
@@ -187,8 +196,11 @@ def _step(run: Run, window: Window, clock: Clock, watchers: list[Watcher]) -> St
             with clock.part("optimizer"):
                 norm = _move(run, number, loss, watchers)
             logged |= seen
+            skipped |= not math.isfinite(norm)
         if number < len(run.turns) - 1:
             logged |= {f"{turn.name}_loss": loss, f"{turn.name}_grad_norm": norm}
+    if skipped:
+        logged["skipped"] = 1.0
     if run.ema:
         _average(run)
     run.step += 1
@@ -204,15 +216,19 @@ def _gradients(
     figures: dict[str, float] = {}
     total = torch.zeros((), device=run.device)
     for number, batch in window:
+        run.ranks.syncing(number == window[-1][0])
         _reseed(run.device, run.seed, run.step, *move, number)
         with clock.part("forward"), autocast(run.device.type, run.precision):
-            summed, seen = turn.loss(run.forward, batch.tensors, at)
+            summed, seen = run.ranks.losses(turn.loss, run.forward, batch.tensors, at)
         with clock.part("backward"):
             run.scaler.scale(summed / (units / run.ranks.of)).backward()  # type: ignore[no-untyped-call]
         total += summed.detach()
         for name, value in seen.items():
             figures[name] = figures.get(name, 0.0) + value
-    sums = run.ranks.total(float(total), *figures.values())
+    with clock.part("backward"):
+        here = float(total)  # waits for an accelerator
+    with clock.part("communication"):
+        sums = run.ranks.total(here, *figures.values())
     loss, *values = (value / units for value in sums)
     return loss, dict(zip(figures, values, strict=True))
 
@@ -226,36 +242,50 @@ def _move(run: Run, number: int, loss: float, watchers: list[Watcher]) -> float:
     if run.settings.l1:
         with torch.no_grad():
             for p in (p for p in moved if p.ndim > 1):
-                p.grad.add_(p.sign(), alpha=run.settings.l1)
-    norm = float(torch.nn.utils.clip_grad_norm_(moved, run.settings.clip or math.inf))
+                own(p.grad).add_(own(p).sign(), alpha=run.settings.l1)
+    total = torch.nn.utils.get_total_norm([p.grad for p in moved])
+    norm = float(full(total))
     if not math.isfinite(loss) or not (math.isfinite(norm) or run.scaler.is_enabled()):
         raise DataError(
             f"training: step {run.step + 1} has loss {loss} and gradient norm {norm}, expected finite numbers. "
-            "Lower train.loop.optimizer.lr, lengthen the warm-up of train.loop.schedule, or look for rows that are "
-            "not finite."
+            f"{_not_finite(run.model)} Lower train.loop.optimizer.lr, lengthen the warm-up of train.loop.schedule, or "
+            "look for rows that are not finite."
         )
+    if run.settings.clip:
+        torch.nn.utils.clip_grads_with_norm_(moved, run.settings.clip, total)
     for watcher in watchers:
-        watcher.graded()
+        watcher.graded(moved)
     for mover in run.movers[number]:
         run.scaler.step(mover)
     run.scaler.update()
     return norm
 
 
+def _not_finite(model: Any) -> str:
+    """Which gradients are not finite, in words. They go from the output to the input, so the last is the nearest."""
+    graded = [(name, p.grad) for name, p in model.named_parameters() if p.grad is not None]
+    bad = [name for name, grad in graded if not own(grad).isfinite().all()]
+    if not bad:
+        return "Every gradient is finite."
+    return f"Of {len(graded)} gradients {len(bad)} are not finite, from {bad[0]} to {bad[-1]}."
+
+
 def _average(run: Run) -> None:
     weights = run.model.state_dict()
     decay = run.settings.ema or 0.0
     with torch.no_grad():
-        torch._foreach_lerp_(list(run.ema.values()), [weights[k] for k in run.ema], 1 - decay)
+        averages, now = [own(v) for v in run.ema.values()], [own(weights[k]) for k in run.ema]
+        torch._foreach_lerp_(averages, now, 1 - decay)
 
 
 def _evaluated(run: Run, evaluate: Callable[[Any], float], early: bool) -> Evaluated:
     """Evaluate the weights, or their average; keep them if they are the best so far."""
-    own = {k: v.detach().clone() for k, v in run.model.state_dict().items()} if run.ema else {}
+    before = {k: v.detach().clone() for k, v in run.model.state_dict().items()} if run.ema else {}
     if run.ema:
         run.model.load_state_dict(run.ema, strict=False)
     run.model.eval()
-    value = evaluate(run.model)
+    with run.ranks.whole():
+        value = run.ranks.total(evaluate(run.model))[0] / run.ranks.of  # one value, so that all go on alike
     if not math.isfinite(value):
         raise DataError(f"training: the evaluation after step {run.step} gave {value}, expected a finite number.")
     better = value < run.best and not early
@@ -264,8 +294,8 @@ def _evaluated(run: Run, evaluate: Callable[[Any], float], early: bool) -> Evalu
     if better:
         run.best, run.best_step = value, run.step
         run.best_weights = {k: v.detach().clone() for k, v in run.model.state_dict().items()}
-    if own:
-        run.model.load_state_dict(own)
+    if before:
+        run.model.load_state_dict(before)
     run.model.train()
     return Evaluated(run.step, value, better)
 

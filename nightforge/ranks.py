@@ -1,19 +1,34 @@
 """The processes that train one model together, as far as the loop must know of them."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 
+def directly(loss: Callable[..., Any], *arguments: Any) -> Any:
+    """Call it."""
+    return loss(*arguments)
+
+
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """The processes that share out the micro-batches of a step (data parallel), and which of them this is."""
+    """The processes that share out the micro-batches of a step (data parallel), which of them this is, and what the
+    loop must do otherwise because of them. The defaults are for one process; nightforge/parallel/ has the others.
+    """
 
     index: int
     of: int
     group: Any = None
-    """Of torch.distributed; None where there is one process."""
+    """Of torch.distributed; None for all there are."""
+    losses: Callable[..., Any] = directly
+    """Computes loss(network, …); gradients are averaged over the processes when what it returned is propagated back."""
+    syncing: Callable[[bool], None] = bool
+    """Told before each micro-batch whether it is the step's last of this process: before that nothing is averaged."""
+    whole: Callable[[], AbstractContextManager[Any]] = nullcontext
+    """Inside, the network and its parts may be called directly; all processes must, in the same way."""
 
     def total(self, *values: float) -> list[float]:
         """Each value summed over the processes."""
@@ -25,3 +40,13 @@ class Ranks:
 
 
 ALONE = Ranks(0, 1)
+
+
+def own(tensor: torch.Tensor) -> torch.Tensor:
+    """What this process has of a tensor: all of it, unless processes share it out."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def full(tensor: torch.Tensor) -> torch.Tensor:
+    """All of a tensor, put together where processes share it out; all of them must ask."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor

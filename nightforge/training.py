@@ -95,8 +95,8 @@ class Timed(NamedTuple):
 
     step: int
     seconds: dict[str, float]
-    """Of `data`, `forward`, `backward`, `optimizer`, `driver` (whoever drives the loop: saving, logging), and `wall`;
-    evaluations are left out."""
+    """Of `data`, `forward`, `backward`, `optimizer`, `communication`, `saving`, `driver` (whoever drives the loop:
+    logging, watching), `wall`, and `cpu`, which is of all threads; evaluations are left out."""
     units: int
     """Predicted tokens, or images, since then."""
 

@@ -1,7 +1,9 @@
 """What may be watched while a model trains: a watcher is a file of nightforge/watch/, and none may change the run."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Protocol
 
+import torch
 from pydantic import Field
 
 from nightforge.config import Config
@@ -15,12 +17,12 @@ class Watcher(Protocol):
         """The step is about to begin: put hooks on, if any are needed."""
         ...
 
-    def graded(self) -> None:
-        """The gradients of one turn are there, clipped; the weights have not moved yet."""
+    def graded(self, moving: Sequence[torch.nn.Parameter]) -> None:
+        """These are about to move, their gradients are there, clipped; called for each move of each turn."""
         ...
 
     def read(self) -> dict[str, float]:
-        """The step is made: take the hooks off, and say what was seen, name → figure."""
+        """The step is made, or failed: take the hooks off, and say what was seen, name → figure."""
         ...
 
 

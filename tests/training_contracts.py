@@ -41,6 +41,7 @@ class Toy(torch.nn.Module):
         torch.manual_seed(3)
         self.table = torch.nn.Embedding(7, 8)
         self.layers = torch.nn.ModuleList([torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)])
+        self.act = torch.nn.ReLU()
         self.norm = torch.nn.LayerNorm(8)
         self.head = torch.nn.Linear(8, 7, bias=False)
 
@@ -50,7 +51,7 @@ class Toy(torch.nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """(rows,) → (rows, 7) logits."""
-        hidden = self.layers[0](self.table(ids)).relu()
+        hidden = self.act(self.layers[0](self.table(ids)))
         out: torch.Tensor = self.head(self.norm(self.layers[1](hidden)))
         return out
 
@@ -155,7 +156,9 @@ def check_watcher(name: str, module: ModuleType) -> None:
     assert len(seen[0]) == 2 and seen[0] == seen[1], "two runs were seen differently"
     assert all(math.isfinite(value) for figures in seen[0] for value in figures.values()), seen[0]
     assert weights == final_weights(toy_run()), "watching changed the run"
-    assert not any(m._forward_hooks or m._backward_hooks for m in run.model.modules()), "a hook was left behind"
+    assert not any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in run.model.modules()), (
+        "a hook was left behind"
+    )
 
 
 def check_media(name: str, module: ModuleType) -> None:

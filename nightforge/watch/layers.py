@@ -1,13 +1,15 @@
 """Norms of gradients and weights, and how far a step moves the weights, a layer (a transformer block, a table) each."""
 
-import re
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from pydantic import Field
 
 from nightforge.config import Config as BaseConfig
+from nightforge.ranks import full
+from nightforge.watch._names import layer
 
 
 class Config(BaseConfig):
@@ -24,48 +26,46 @@ class Layers:
     """See nightforge.watching.Watcher."""
 
     def __init__(self, model: Any, cfg: Config) -> None:
-        self.parameters: dict[str, list[torch.nn.Parameter]] = defaultdict(list)
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                self.parameters[layer(name, cfg.depth)].append(parameter)
-        self.before_step: dict[str, list[torch.Tensor]] = {}
+        self.layers = {p: layer(name, cfg.depth) for name, p in model.named_parameters()}
+        self.old: dict[torch.nn.Parameter, torch.Tensor] = {}
         self.figures: dict[str, float] = {}
 
     def before(self) -> None:
         """Nothing to put on."""
 
     @torch.no_grad()
-    def graded(self) -> None:
-        """Norms as they are, and a copy of the weights to see how far they go."""
-        for name, several in self.parameters.items():
-            graded = [p.grad for p in several if p.grad is not None]
-            if graded:
-                self.before_step[name] = [p.detach().clone() for p in several]
-                self.figures[f"grad_norm/{name}"] = _norm(graded)
-                self.figures[f"weight_norm/{name}"] = _norm([p.detach() for p in several])
+    def graded(self, moving: Sequence[torch.nn.Parameter]) -> None:
+        """Norms as they are, and a copy of the weights to see how far they go in all moves of the step."""
+        self.figures |= self._norms("grad_norm", {p: p.grad for p in moving if p.grad is not None})
+        new = [p for p in moving if p not in self.old]
+        self.old |= zip(new, torch._foreach_mul(new, 1.0), strict=True) if new else {}
 
     @torch.no_grad()
     def read(self) -> dict[str, float]:
         """`grad_norm/`, `weight_norm/` and `update_ratio/` (norm of the step ÷ norm of the weights) of each layer."""
-        for name, old in self.before_step.items():
-            moved = _norm(torch._foreach_sub([p.detach() for p in self.parameters[name]], old))
-            weight = self.figures[f"weight_norm/{name}"]
-            self.figures[f"update_ratio/{name}"] = moved / weight if weight else 0.0
-        seen, self.figures, self.before_step = self.figures, {}, {}
-        return seen
+        old, figures = self.old, self.figures
+        self.old, self.figures = {}, {}
+        if old:
+            weights = self._norms("weight_norm", old)
+            moves = dict(zip(old, torch._foreach_sub(list(old), list(old.values())), strict=True))
+            moved = self._norms("update_ratio", moves)
+            figures |= weights | {
+                name: step / norm if norm else 0.0
+                for (name, step), norm in zip(moved.items(), weights.values(), strict=True)
+            }
+        return figures
+
+    def _norms(self, what: str, tensors: dict[torch.nn.Parameter, torch.Tensor]) -> dict[str, float]:
+        """The norm of each layer's tensors together; one wait for an accelerator, not one a layer."""
+        of: dict[str, list[int]] = defaultdict(list)
+        for at, parameter in enumerate(tensors):
+            of[self.layers[parameter]].append(at)
+        norms = torch._foreach_norm(list(tensors.values())) if tensors else []
+        whole = [full(norm) for norm in norms]
+        squares = torch.stack(whole).double().square().tolist() if whole else []
+        return {f"{what}/{name}": sum(squares[at] for at in several) ** 0.5 for name, several in of.items()}
 
 
 def start(model: Any, cfg: Config) -> Layers:
     """Watch the layers of a network."""
     return Layers(model, cfg)
-
-
-def layer(name: str, depth: int) -> str:
-    """The layer of a parameter: its name up to the last number and `depth` parts more, the weight's own left out."""
-    parts = name.split(".")[:-1]
-    numbered = max((i for i, part in enumerate(parts) if re.fullmatch("[0-9]+", part)), default=-1)
-    return ".".join(parts[: numbered + depth] if numbered >= 0 else parts[: depth + 1]) or name
-
-
-def _norm(tensors: Any) -> float:
-    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors)))))
