@@ -72,6 +72,22 @@ def chat_text(messages: list[dict[str, str]]) -> str:
     return "\n\n".join(m["content"] for m in messages)
 
 
+def turns(record: Record) -> list[tuple[str, str]]:
+    """Role and content of each turn of a chat; a prompt and its response are a chat of two. None for a plain text."""
+    if messages := record.meta.get("messages"):
+        return [(str(m.get("role")), str(m.get("content") or "")) for m in messages]
+    if record.prompt is None and record.response is None:
+        return []
+    return [("user", record.prompt or ""), ("assistant", record.response or "")]
+
+
+def written(record: Record) -> str:
+    """What a model learns to write: a plain text, or what the assistant says, for all else is the condition."""
+    if said := turns(record):
+        return "".join(content for role, content in said if role == "assistant")
+    return record.text
+
+
 def edited(record: Record, change: Callable[[str], str]) -> Record:
     """The record with each of its parts changed: the turns of a chat, prompt and response, the text.
 

@@ -1,11 +1,12 @@
 """Nats per document under a model, whatever runs it: torch and ONNX Runtime are scored by this same code.
 
-Convention: a document is `[label] text [eos]` (nightforge.tokenizer.encode). Only the tokens of the text are counted;
-the label is the condition, and the end is left out because an n-gram over the same bytes has none. Bits per byte are
-Σ nats / (ln 2 · Σ UTF-8 bytes of the texts).
+Convention: a document is `[label] text [eos]`, or a chat (nightforge.tokenizer.encode). Only the tokens of the text
+are counted, of a chat those of what the assistant says; the rest is the condition, and the end is left out because an
+n-gram over the same bytes has none. Bits per byte are Σ nats / (ln 2 · Σ UTF-8 bytes of what is counted).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,24 @@ IGNORE = -100
 BATCH_TOKENS = 4096
 """Bound on a scored batch where nothing else is said: a few tens of MB of logits, and fast on two cores."""
 Ids = NDArray[np.int64]
+GIVEN, END, TEXT = 0, 1, 2
+"""What a token of a document is: a condition; the end of a text, which is learnt; text, which is learnt and scored."""
 LogitsFn = Callable[[Ids, Ids], Any]
 """(input_ids (batch, seq), attention_mask (batch, seq)) → logits (batch, seq, vocab), numpy or torch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A document as tokens."""
+
+    ids: list[int]
+    marks: list[int]
+    """GIVEN, END or TEXT of each token."""
+
+    @property
+    def condition(self) -> list[int]:
+        """The tokens before the first text, to generate from."""
+        return self.ids[: self.marks.index(TEXT) if TEXT in self.marks else len(self.ids)]
 
 
 def pieces(document: Sequence[int], context: int) -> list[list[int]]:
@@ -46,7 +63,7 @@ def padded(rows: Sequence[Sequence[int]], fill: int) -> tuple[Ids, Ids]:
 
 
 def document_nats(
-    logits_fn: LogitsFn, documents: Sequence[Sequence[int]], batch_tokens: int, context: int
+    logits_fn: LogitsFn, documents: Sequence[Encoded], batch_tokens: int, context: int
 ) -> NDArray[np.float64]:
     """Negative log-likelihood of each document's text, in nats: (documents,).
 
@@ -58,19 +75,23 @@ def document_nats(
     """
     import torch
 
-    owners, rows = [], []
+    owners, rows, counted = [], [], []
     for i, document in enumerate(documents):
-        for piece in pieces(document[:-1], context + 1):  # the last token of a piece is only a target
-            owners.append(i)
-            rows.append(piece)
+        last = max((at for at, mark in enumerate(document.marks) if mark == TEXT), default=0)
+        cut = (pieces(part[: last + 1], context + 1) for part in (document.ids, document.marks))
+        for piece, marks in zip(*cut, strict=True):  # the last token of a piece is only a target
+            if TEXT in marks[1:]:
+                owners.append(i)
+                rows.append(piece)
+                counted.append([mark == TEXT for mark in marks])
     nats = np.zeros(len(documents))
     for chosen in batches([len(r) - 1 for r in rows], batch_tokens):
         ids, mask = padded([rows[i] for i in chosen], fill=0)
         logits = torch.as_tensor(logits_fn(ids[:, :-1], mask[:, :-1])).float().cpu()  # (batch, seq, vocab)
         targets = torch.from_numpy(ids[:, 1:])
         token_nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
-        real = torch.from_numpy(mask[:, 1:] == 1)
-        summed = torch.where(real, token_nats.double(), 0.0).sum(dim=1).numpy()
+        real, _ = padded([counted[i] for i in chosen], fill=0)
+        summed = torch.where(torch.from_numpy(real[:, 1:] == 1), token_nats.double(), 0.0).sum(dim=1).numpy()
         np.add.at(nats, [owners[i] for i in chosen], summed)
     return nats
 
@@ -80,6 +101,6 @@ def text_bytes(texts: Sequence[str]) -> NDArray[np.int64]:
     return np.array([len(t.encode()) for t in texts], dtype=np.int64)
 
 
-def text_tokens(documents: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Tokens of each encoded document's text, the label and the end not counted: (documents,)."""
-    return np.array([len(d) - 2 for d in documents], dtype=np.int64)
+def text_tokens(documents: Sequence[Encoded]) -> NDArray[np.int64]:
+    """Tokens of each encoded document that are scored: (documents,)."""
+    return np.array([d.marks.count(TEXT) for d in documents], dtype=np.int64)

@@ -1,17 +1,28 @@
-"""Byte-level BPE trained on the corpus, and the one way in which a document becomes tokens: label, text, end.
+"""Byte-level BPE trained on the corpus, and the one way in which a document becomes tokens.
 
 Sennrich et al. 2016 (BPE); the byte alphabet and the splitting pattern are GPT-2's, so any text can be encoded and
 `tokenizer.json` loads in transformers and in ONNX Runtime GenAI alike.
+
+- A plain text: `[label] text [eos]`.
+- A chat, or a prompt and its response, by the tokenizer's chat template if it has one, after the label's token if it
+  has a label; otherwise `[label]`, each turn of others and a line feed, each of the assistant's and `[eos]`.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
-from nightforge.records import Record
+from nightforge.errors import DataError
+from nightforge.records import Record, turns
+from nightforge.scoring import END, GIVEN, TEXT, Encoded
 
 PAD, EOS = "<|pad|>", "<|eos|>"
 NO_LABEL = "none"
+TODAY = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
+"""What a chat template that asks for the day is told, so that equal data gives equal tokens: Llama 3's default."""
+PLACE = "\ue000{}\ue001"
+"""Stands for the content of a turn while a template is read; characters of Unicode's private use."""
 
 
 def label_token(label: str | None) -> str:
@@ -63,28 +74,99 @@ def add_labels(tokenizer: Any, labels: Iterable[str]) -> int:
     return added
 
 
-def encode(tokenizer: Any, record: Record) -> list[int]:
-    """`[label token] text tokens [eos]` of one record; see `encode_all`."""
+def encode(tokenizer: Any, record: Record) -> Encoded:
+    """One record as tokens; see `encode_all`."""
     return next(encode_all(tokenizer, [record]))
 
 
-def encode_all(tokenizer: Any, records: Iterable[Record]) -> Iterator[list[int]]:
-    """`[label token] text tokens [eos]` of each record. A label that training never saw conditions on `none`.
+def encode_all(tokenizer: Any, records: Iterable[Record]) -> Iterator[Encoded]:
+    """Each record as tokens. A label that training never saw conditions on `none`.
 
-    The text is data: a literal `<|eos|>` in it is spelled out in bytes, never read as the token.
+    What records say is data: a literal `<|eos|>` in it is spelled out in bytes, never read as the token.
+
+    Raises:
+        DataError: the chat template refuses the roles of a chat, or leaves a turn out.
     """
-    known = tokenizer.get_added_vocab()
+    spell = _Spelling(tokenizer)
     remaining = iter(records)
     while some := list(islice(remaining, 1000)):
-        texts = [record.text for record in some]
-        batch = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-        for record, ids in zip(some, batch, strict=True):
-            yield [_label_id(known, record.label), *ids, tokenizer.eos_token_id]
+        documents = [spell.parts(record) for record in some]
+        texts = [part.said for parts in documents for part in parts if isinstance(part.said, str)]
+        ids = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+        spelled = iter(ids)
+        for parts in documents:
+            tokens = [(next(spelled) if isinstance(part.said, str) else part.said, part.mark) for part in parts]
+            yield Encoded([i for ids, _ in tokens for i in ids], [mark for ids, mark in tokens for _ in ids])
 
 
 def prompt(tokenizer: Any, label: str | None) -> list[int]:
     """The tokens that stand before a text of this label."""
     return [_label_id(tokenizer.get_added_vocab(), label)]
+
+
+class _Part(NamedTuple):
+    """Some tokens of a document, or the text that they are of."""
+
+    said: str | Sequence[int]
+    mark: int
+
+
+class _Spelling:
+    """How documents are put together of texts and of tokens that are no text."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.added = tokenizer.get_added_vocab()
+        self.special = {*tokenizer.all_special_ids, *self.added.values()}
+        self.templates: dict[tuple[str, ...], list[list[int]]] = {}
+
+    def parts(self, record: Record) -> list[_Part]:
+        """The parts of a record."""
+        end = _Part([self.tokenizer.eos_token_id], END)
+        said = turns(record)
+        if said and self.tokenizer.chat_template:
+            label = [_Part([_label_id(self.added, record.label)], GIVEN)] if record.label else []
+            return label + self._templated(said, end)
+        found = [_Part([_label_id(self.added, record.label)], GIVEN)]
+        if not said:
+            return [*found, _Part(record.text, TEXT), end]
+        for role, content in said:
+            found += [_Part(content, TEXT), end] if role == "assistant" else [_Part(f"{content}\n", GIVEN)]
+        return found
+
+    def _templated(self, said: list[tuple[str, str]], end: _Part) -> list[_Part]:
+        """A chat in its template; after what the assistant says, the tokens up to the first special one end it."""
+        before, *after = self._around(tuple(role for role, _ in said))
+        found = [_Part(before, GIVEN)]
+        for (role, content), ids in zip(said, after, strict=True):
+            ends = next((at + 1 for at, i in enumerate(ids) if i in self.special), 0) if role == "assistant" else 0
+            found += [_Part(content, TEXT if role == "assistant" else GIVEN), _Part(ids[:ends], END)]
+            found.append(_Part(ids[ends:], GIVEN))
+        return found if said[-1][0] != "assistant" or found[-2].said else [*found, end]
+
+    def _around(self, roles: tuple[str, ...]) -> list[list[int]]:
+        """The template's tokens before the first turn of these roles, and after each."""
+        if roles not in self.templates:
+            from jinja2 import TemplateError
+
+            messages = [{"role": role, "content": PLACE.format(i)} for i, role in enumerate(roles)]
+            try:
+                template = TODAY + self.tokenizer.get_chat_template()
+                text = self.tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False)
+            except TemplateError as e:
+                raise DataError(
+                    f"the tokenizer's chat template refuses a chat of the roles {', '.join(roles)}: {e}. Drop such "
+                    "chats with the rule `turns` in clean.rules."
+                ) from None
+            texts = re.split(PLACE.format("([0-9]+)"), text)
+            if texts[1::2] != [str(i) for i in range(len(roles))]:
+                raise DataError(
+                    f"the tokenizer's chat template leaves out or repeats a turn of a chat of the roles "
+                    f"{', '.join(roles)}. Drop such chats with the rule `turns` in clean.rules."
+                )
+            parse = {"add_special_tokens": False, "split_special_tokens": False, "verbose": False}
+            self.templates[roles] = [self.tokenizer(part, **parse)["input_ids"] for part in texts[::2]]
+        return self.templates[roles]
 
 
 def _label_id(known: dict[str, int], label: str | None) -> int:

@@ -18,7 +18,7 @@ from nightforge.errors import ConfigError, DataError
 from nightforge.evaluate._subject import Scores, Subject
 from nightforge.knowledge import Cloze
 from nightforge.methods import Chosen, Method
-from nightforge.records import document
+from nightforge.records import document, written
 from nightforge.stats import Bootstrap
 from tasks import probe, shards
 from tasks.hashing import sha256_tree, size_mb
@@ -74,7 +74,7 @@ def run(
         records=records,
         nats=scoring.document_nats(models.logits_fn(loaded.model), encoded, cfg.batch_tokens, loaded.context),
         tokens=scoring.text_tokens(encoded),
-        bytes=scoring.text_bytes([r.text for r in records]),
+        bytes=scoring.text_bytes([written(r) for r in records]),
         groups=np.array([document(r) for r in records]),
         training=lambda: chain(shards.read(balanced), shards.read(knowledge)),
         boot=cfg.bootstrap,
@@ -96,13 +96,13 @@ def run(
     return Measured(metrics | facts, {**speed, "runtime": f"torch {torch.__version__}"})
 
 
-def _beginnings(cfg: EvaluateConfig, encoded: list[list[int]]) -> list[list[int]]:
+def _beginnings(cfg: EvaluateConfig, encoded: list[scoring.Encoded]) -> list[list[int]]:
     """The beginnings of documents to time generation from.
 
     Raises:
         DataError: fewer than two documents are long enough.
     """
-    long_enough = [d[: cfg.speed_prompt_tokens] for d in encoded if len(d) > cfg.speed_prompt_tokens]
+    long_enough = [d.ids[: cfg.speed_prompt_tokens] for d in encoded if len(d.ids) > cfg.speed_prompt_tokens]
     if len(long_enough) < 2:
         raise DataError(
             f"evaluate: expected at least 2 validation documents longer than {cfg.speed_prompt_tokens} tokens "

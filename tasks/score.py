@@ -1,6 +1,6 @@
 """Score a model folder on shards in a fresh process: what was written is what is loaded, whatever runtime it is for.
 
-`python -m tasks.score MODEL SHARDS OUT BATCH_TOKENS` writes OUT, a .npz of one value a record.
+`python -m tasks.score MODEL SHARDS OUT BATCH [JUDGE]` writes OUT, a .npz of one value a record.
 """
 
 import json
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from numpy.typing import NDArray
 
 from nightforge import models, onnx_models, scoring, tokenizer
 from nightforge.errors import NightforgeError
-from nightforge.records import document
+from nightforge.records import document, written
 from nightforge.scoring import LogitsFn
 from tasks import shards
 from tasks.stage import CODE_ROOT
 
+KINDS = {"array": "array", "onnx": "array"}
+"""Loader of model.json → tasks/score_<kind>.py, for what is no text."""
 PROBES = 8
-"""Documents whose logits are kept, to hold two models against each other."""
+"""Documents of which what the model gives is kept, to hold two models against each other."""
 PROBE_TOKENS = 48
 PROMPT_TOKENS = 4
 
@@ -36,20 +39,21 @@ class Scores:
     documents: NDArray[np.str_]
     """The document that each record is a text of; intervals draw whole documents (nightforge.stats)."""
     labels: NDArray[np.str_]
-    bytes: NDArray[np.int64]
+    units: NDArray[np.int64]
+    """What nats are told by: bytes of text, or the `units` of a family of images and sounds."""
     nats: NDArray[np.float64]
-    logits: NDArray[np.float32]
-    """Of the first documents: (tokens, vocab)."""
+    probes: NDArray[np.float32]
+    """Of the first documents: logits (tokens, vocab), or a sample of each label (documents, values)."""
     prompts: NDArray[np.int64]
-    """Beginnings of documents, to generate from: (documents that are long enough, PROMPT_TOKENS)."""
+    """What to generate from: beginnings of texts (documents that are long enough, PROMPT_TOKENS), or labels (…, 1)."""
 
 
 class ScoringFailed(NightforgeError):
     """A model folder could not be loaded or scored."""
 
 
-def in_fresh_process(model: Path, split: Path, batch_tokens: int) -> Scores:
-    """Score a model folder on a folder of shards in a process of its own.
+def in_fresh_process(model: Path, split: Path, batch_size: int, judge: Path | None = None) -> Scores:
+    """Score a model folder on a folder of shards in a process of its own, `judge` for images and sounds.
 
     Raises:
         ScoringFailed: with the last lines that the process wrote.
@@ -57,7 +61,8 @@ def in_fresh_process(model: Path, split: Path, batch_tokens: int) -> Scores:
     with tempfile.TemporaryDirectory(prefix="nightforge-score-") as folder:
         out = Path(folder) / "scores.npz"
         done = subprocess.run(
-            [sys.executable, "-m", "tasks.score", str(model), str(split), str(out), str(batch_tokens)],
+            [sys.executable, "-m", "tasks.score", str(model), str(split), str(out), str(batch_size)]
+            + ([str(judge)] if judge else []),
             env=os.environ | {"PYTHONPATH": str(CODE_ROOT)},
             capture_output=True,
             text=True,
@@ -70,20 +75,23 @@ def in_fresh_process(model: Path, split: Path, batch_tokens: int) -> Scores:
             return Scores(**{name: arrays[name] for name in Scores.__slots__})
 
 
-def score(model: Path, split: Path, batch_tokens: int) -> Scores:
+def score(model: Path, split: Path, batch_size: int, judge: Path | None = None) -> Scores:
     """Score a model folder on a folder of shards, here and now."""
+    if kind := KINDS.get(models.card(model)["loader"]):
+        scored: Scores = import_module(f"tasks.score_{kind}").score(model, split, batch_size, judge)
+        return scored
     logits_fn, words, context = _open(model)
     records = list(shards.read(split))
-    documents = [tokenizer.encode(words, r) for r in records]
-    probe = [d[: min(PROBE_TOKENS, context)] for d in documents[:PROBES]]
+    documents = list(tokenizer.encode_all(words, records))
+    probe = [d.ids[: min(PROBE_TOKENS, context)] for d in documents[:PROBES]]
     return Scores(
         ids=np.array([r.id for r in records]),
         documents=np.array([document(r) for r in records]),
         labels=np.array([r.label or "" for r in records]),
-        bytes=scoring.text_bytes([r.text for r in records]),
-        nats=scoring.document_nats(logits_fn, documents, batch_tokens, context),
-        logits=np.concatenate([_logits(logits_fn, ids) for ids in probe]),
-        prompts=np.array([d[:PROMPT_TOKENS] for d in documents if len(d) > PROMPT_TOKENS], dtype=np.int64),
+        units=scoring.text_bytes([written(r) for r in records]),
+        nats=scoring.document_nats(logits_fn, documents, batch_size, context),
+        probes=np.concatenate([_logits(logits_fn, ids) for ids in probe]),
+        prompts=np.array([d.ids[:PROMPT_TOKENS] for d in documents if len(d.ids) > PROMPT_TOKENS], dtype=np.int64),
     )
 
 
@@ -117,7 +125,7 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 if __name__ == "__main__":
-    model, split, out, batch_tokens = sys.argv[1:]
-    scores = score(Path(model), Path(split), int(batch_tokens))
+    model, split, out, batch_size, *judges = sys.argv[1:]
+    scores = score(Path(model), Path(split), int(batch_size), *map(Path, judges))
     np.savez(out, **{name: getattr(scores, name) for name in Scores.__slots__})
     print(json.dumps({"records": len(scores.ids)}))

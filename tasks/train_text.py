@@ -11,7 +11,7 @@ from nightforge import entities, models, scoring, tokenizer
 from nightforge.batching import watched
 from nightforge.corpus import Corpus, corpus
 from nightforge.errors import ConfigError
-from nightforge.records import Record, document
+from nightforge.records import Record, document, written
 from nightforge.training import Stepped
 from tasks import shards
 from tasks.prepared import SCRATCH, Inputs, Prepared, TrainConfig
@@ -36,7 +36,8 @@ def prepare(cfg: TrainConfig, seed: int, inputs: Inputs) -> Prepared:
         models.save(folder, trained, words, facts | {"context_length": context, "watched_documents": len(held)})
 
     def metrics(made: Sequence[Stepped]) -> dict[str, Any]:
-        return {"context": context, "rows": len(data.sizes)} | _epochs(made, data, first, texts)
+        shape = {"context": context, "rows": len(data.sizes), "documents_cut": data.cut, "rows_mute": data.mute}
+        return shape | _epochs(made, data, first, texts)
 
     return Prepared(
         model=model,
@@ -113,7 +114,7 @@ def _evaluation(words: Any, validation: Path, held: set[str], context: int) -> C
     """Bits per byte of the watched documents under a model."""
     records = [record for record in shards.read(validation) if document(record) in held]
     encoded = list(tokenizer.encode_all(words, records))
-    size = scoring.text_bytes([r.text for r in records]).sum()
+    size = scoring.text_bytes([written(r) for r in records]).sum()
 
     def bpb(model: Any) -> float:
         nats = scoring.document_nats(models.logits_fn(model), encoded, scoring.BATCH_TOKENS, context)
@@ -138,8 +139,7 @@ def _epochs(made: Sequence[Stepped], data: Corpus, first: tuple[Corpus, int] | N
     """How often the rows of the main part were passed over, and the told ones, if there are any."""
 
     def passes(rows: Corpus, steps: Sequence[Stepped]) -> float:
-        # The first token of a row is never predicted.
-        return sum(step.units for step in steps) / (len(rows.ids) - len(rows.sizes))
+        return sum(step.units for step in steps) / int(rows.learnt.sum())
 
     early = first[1] if first else 0
     main = passes(data, made[early:])

@@ -82,15 +82,19 @@ def check_family(module: ModuleType, words: Any) -> None:
         torch.manual_seed(seed)
         return module.build(cfg, words)
 
+    def learnt(ids: Any) -> Any:
+        return torch.where(torch.arange(ids.shape[1]) > 0, ids, IGNORE)
+
     model, again, other = (built(seed) for seed in (5, 5, 6))
     weights = [dict(m.named_parameters()) for m in (model, again, other)]
     assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0]), "one seed gave two models"
     assert any(not torch.equal(weights[0][k], weights[2][k]) for k in weights[0]), "two seeds gave one model"
     rows = [[4, 10, 11, 12, 1], [3, 20, 1]]
     padded = torch.tensor([row + [IGNORE] * (5 - len(row)) for row in rows])
-    nats, _ = module.loss(model, {"ids": padded}, cfg, At(0, 1))
+    nats, _ = module.loss(model, {"ids": padded, "targets": learnt(padded)}, cfg, At(0, 1))
     assert torch.isfinite(nats), f"the loss is {nats}"
-    alone = sum(module.loss(model, {"ids": torch.tensor([row])}, cfg, At(0, 1))[0] for row in rows)
+    each = [{"ids": torch.tensor([row]), "targets": learnt(torch.tensor([row]))} for row in rows]
+    alone = sum(module.loss(model, tensors, cfg, At(0, 1))[0] for tensors in each)
     assert torch.allclose(nats, alone, rtol=1e-4), "padding changed the loss"
     nats.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters()), "a weight has no gradient"
@@ -136,7 +140,7 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
 
 def check_pass(module: ModuleType) -> None:
     """COMPATIBLE, apply and least_mb: a plan that is the same twice, a bound above zero and below the dense size."""
-    from nightforge.compress.weight_only import Context
+    from nightforge.compress._context import Context
 
     for key in ("family", "loader", "runtime"):
         assert module.COMPATIBLE.get(key), f"COMPATIBLE must name each {key} that the pass works on"

@@ -14,7 +14,7 @@ from nightforge import batching, loop, precision, tokenizer
 from nightforge.corpus import corpus
 from nightforge.errors import DataError
 from nightforge.records import Record, content_id
-from nightforge.scoring import IGNORE
+from nightforge.scoring import END, GIVEN, TEXT, Encoded
 from nightforge.train import causal_lm
 from nightforge.training import At, Due, Evaluated, Settings, Stepped, Timed, Turn
 from tests import training_contracts
@@ -98,7 +98,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path: Path, killed_after: int)
 
 def test_training_may_begin_on_another_corpus() -> None:
     """The rows of the first steps are of that corpus alone, those of the others of the main one."""
-    early = corpus([[299, 299, 1]] * 30, 64)
+    early = corpus([Encoded([299, 299, 1], [GIVEN, TEXT, END])] * 30, 64)
     seen: list[set[int]] = []
 
     def spying(net: Any, tensors: Any, at: At) -> tuple[torch.Tensor, dict[str, float]]:
@@ -113,7 +113,7 @@ def test_training_may_begin_on_another_corpus() -> None:
 
 def test_the_first_corpus_neither_ends_training_nor_gives_the_best_weights() -> None:
     """On told facts alone validation grows worse; patience and the choice of the best are for what comes after."""
-    early = corpus([[299, 299, 1]] * 30, 64)
+    early = corpus([Encoded([299, 299, 1], [GIVEN, TEXT, END])] * 30, 64)
     values = iter([1.0, 2.0, 3.0, 4.0, 3.5, 3.6, 3.7])
     run = start(SETTINGS.model_copy(update={"steps": 100}))
     events = list(loop.steps(run, DATA, lambda _: next(values), (early, 14)))
@@ -208,14 +208,6 @@ def test_only_matrices_decay() -> None:
     assert all("norm" in names[id(p)] or "embed" in names[id(p)] for p in kept["params"])
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
     assert len(decayed["params"]) + len(kept["params"]) == len(names)
-
-
-def test_a_long_document_is_cut_and_a_batch_is_padded() -> None:
-    data = corpus([[7, *range(10), 1], [7, 2, 1]], context=5)
-    assert data.sizes.tolist() == [5, 5, 4, 3]
-    assert data.batch([0, 3]).tensors["ids"].tolist() == [[7, 0, 1, 2, 3], [7, 2, 1, IGNORE, IGNORE]]
-    with pytest.raises(DataError, match="got none"):
-        corpus([], 5)
 
 
 def test_precision_is_measured_and_bf16_must_earn_its_place() -> None:

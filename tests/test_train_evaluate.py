@@ -95,7 +95,7 @@ def test_epochs_are_counted_of_told_facts_and_of_the_other_rows(project: Path) -
     made = [int(line.split(",")[-1]) for line in (out / "plots/steps.csv").read_text().splitlines()[1:]]
     words = models.load(out / "dense").tokenizer
     main, early = (
-        sum(len(ids) - 1 for ids in tokenizer.encode_all(words, shards.read(project / "data" / name)))
+        sum(len(document.ids) - 1 for document in tokenizer.encode_all(words, shards.read(project / "data" / name)))
         for name in ("balanced", "knowledge")
     )
     assert got["told_epochs"] == pytest.approx(sum(made[:6]) / early)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pydantic import Field
 
 from nightforge import config
-from nightforge.records import Record, Reject
+from nightforge.records import Reject, turns
 from nightforge.view import View
 from nightforge.words import folded
 
@@ -49,10 +49,10 @@ SAMPLE = Config(
 
 def judge(view: View, cfg: Config) -> Iterator[Reject]:
     """All that is wrong with the turns."""
-    turns = _turns(view.record)
-    if not turns:
+    said = turns(view.record)
+    if not said:
         return
-    roles = [role for role, _ in turns]
+    roles = [role for role, _ in said]
     yield from _order(roles)
     count = len(roles) - roles.count("system")
     if count < cfg.turns_min:
@@ -64,26 +64,17 @@ def judge(view: View, cfg: Config) -> Iterator[Reject]:
         "assistant": ("response", cfg.response_chars_min, cfg.response_chars_max),
     }
     for role, (what, least, most) in bounds.items():
-        sizes = [len(content.strip()) for r, content in turns if r == role]
+        sizes = [len(content.strip()) for r, content in said if r == role]
         if 0 in sizes:
             yield Reject(f"empty_{what}", f"turn {sizes.index(0) + 1} of the {role}")
         elif sizes and min(sizes) < least:
             yield Reject(f"short_{what}", f"{min(sizes)} < {least}")
         if sizes and max(sizes) > most:
             yield Reject(f"long_{what}", f"{max(sizes)} > {most}")
-    for (asked, prompt), (answered, response) in pairwise(turns):
+    for (asked, prompt), (answered, response) in pairwise(said):
         if (asked, answered) == ("user", "assistant") and _echoes(prompt, response, cfg.echo_words_min):
             yield Reject("response_echoes_prompt", prompt)
             return
-
-
-def _turns(record: Record) -> list[tuple[str, str]]:
-    """Role and content of each turn; none for a plain text."""
-    if messages := record.meta.get("messages"):
-        return [(str(m.get("role")), str(m.get("content") or "")) for m in messages]
-    if record.prompt is None and record.response is None:
-        return []
-    return [("user", record.prompt or ""), ("assistant", record.response or "")]
 
 
 def _order(roles: list[str]) -> Iterator[Reject]:

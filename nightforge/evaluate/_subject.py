@@ -21,9 +21,9 @@ class Subject(NamedTuple):
     nats: NDArray[np.float64]
     """Of each record's text (texts,), see nightforge.scoring."""
     tokens: NDArray[np.int64]
-    """Of each record's text (texts,), label and end not counted."""
+    """Of what is scored of each record (texts,)."""
     bytes: NDArray[np.int64]
-    """UTF-8 bytes of each record's text (texts,)."""
+    """UTF-8 bytes of what is scored of each record (texts,), see nightforge.records.written."""
     groups: NDArray[np.str_]
     """The document of each record (texts,): intervals draw whole documents (nightforge.stats)."""
     training: Callable[[], Iterable[Record]]

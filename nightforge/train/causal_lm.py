@@ -85,14 +85,14 @@ def build(cfg: Config, tokenizer: Any) -> Any:
 def loss(
     model: Any, tensors: "Mapping[str, torch.Tensor]", cfg: Config, at: At
 ) -> "tuple[torch.Tensor, dict[str, float]]":
-    """Σ nats of the predicted tokens of `ids` (rows, seq), padded on the right with IGNORE.
+    """Σ nats of the learnt tokens of `ids` (rows, seq), padded on the right with IGNORE; `targets` is IGNORE elsewhere.
 
     A causal mask hides right padding from every real token, so no mask is passed.
     """
     from torch.nn import functional
 
     ids = tensors["ids"]
-    targets = ids[:, 1:]
+    targets = tensors["targets"][:, 1:]
     logits = model(input_ids=ids[:, :-1].clamp_min(0), use_cache=False).logits  # (rows, seq - 1, vocab)
     nats = functional.cross_entropy(
         logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"

@@ -26,7 +26,7 @@ def test_the_loss_is_what_the_logits_say_and_never_looks_ahead() -> None:
     torch.manual_seed(0)
     model = causal_lm.build(causal_lm.SAMPLE, WORDS)
     batch = torch.tensor([[3, 10, 11, 12, 1], [3, 20, 1, IGNORE, IGNORE]])
-    nats, _ = causal_lm.loss(model, {"ids": batch}, causal_lm.SAMPLE, At(0, 1))
+    nats, _ = causal_lm.loss(model, {"ids": batch, "targets": batch}, causal_lm.SAMPLE, At(0, 1))
     log_p = model(batch.clamp_min(0)).logits.log_softmax(-1)
     by_hand = -sum(log_p[r, i, batch[r, i + 1]] for r, i in [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)])
     torch.testing.assert_close(nats, by_hand)
