@@ -1,4 +1,4 @@
-"""The command line: `nightforge run`, `doctor`, `clean`, `gates`, `generate`, `diff`, `snapshot`, `methods`, `ui`, and more.
+"""The command line: `nightforge run`, `doctor`, `clean`, `gates`, `generate`, `snapshot`, `methods`, `ui` and others.
 
 The one file of the library that opens doors onto `tasks` and `flows`; each opens only when its command is called.
 """

