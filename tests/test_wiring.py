@@ -1,7 +1,8 @@
-"""dvc.yaml, params.yaml and the code agree, and our reading of dvc.yaml is DVC's."""
+"""dvc.yaml, params.yaml and the code agree, in every project folder, and our reading of dvc.yaml is DVC's."""
 
 import ast
 import inspect
+import os
 import re
 from pathlib import Path
 
@@ -12,13 +13,21 @@ from tasks import stage, wiring
 from tasks.executor import Executor
 
 ROOT = Path(__file__).parent.parent
-STAGES = wiring.stages(ROOT)
-VALUES = wiring.read_yaml(ROOT / "params.yaml")
+PROJECTS = [".", *sorted(path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("examples/*/dvc.yaml"))]
+STAGES = {project: wiring.stages(ROOT / project) for project in PROJECTS}
+VALUES = {project: wiring.read_yaml(ROOT / project / "params.yaml") for project in PROJECTS}
+EVERY = [(project, name) for project in PROJECTS for name in STAGES[project]]
+each_stage = pytest.mark.parametrize(("project", "name"), EVERY)
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_signature_params_and_paths_agree(name: str) -> None:
-    wired, run = STAGES[name], stage.load(name)
+def code(project: str, wired: wiring.Wiring) -> set[Path]:
+    """The source files that a stage depends on, by their paths in the checkout."""
+    return {Path(os.path.normpath(Path(project, path))) for path in wired.code}
+
+
+@each_stage
+def test_signature_params_and_paths_agree(project: str, name: str) -> None:
+    wired, run = STAGES[project][name], stage.load(name)
     read: set[str] = set()
     for parameter, spec in inspect.signature(run).parameters.items():
         if parameter in {"deps", "work"} or spec.annotation in {wiring.Wiring, Executor}:
@@ -27,21 +36,22 @@ def test_signature_params_and_paths_agree(name: str) -> None:
             stage.bound(wired, parameter)
         else:
             section = name.partition("@")[0] if parameter == "cfg" else parameter
-            stage.value(wired, VALUES, parameter, spec.annotation)
+            stage.value(wired, VALUES[project], parameter, spec.annotation)
             read.add(section)
     assert read == set(wired.params), f"{name}: dvc.yaml lists params {wired.params}, run() reads {sorted(read)}"
 
 
-def test_a_stage_whose_workers_may_be_killed_is_taken_up_again() -> None:
-    written = wiring.read_yaml(ROOT / "dvc.yaml")["stages"]
-    spread = [name for name in STAGES if Executor in inspect.get_annotations(stage.load(name)).values()]
+@pytest.mark.parametrize("project", PROJECTS)
+def test_a_stage_whose_workers_may_be_killed_is_taken_up_again(project: str) -> None:
+    written = wiring.read_yaml(ROOT / project / "dvc.yaml")["stages"]
+    spread = [name for name in STAGES[project] if Executor in inspect.get_annotations(stage.load(name)).values()]
     assert "clean" in spread and "augment" in spread
     assert [name for name in spread if written[name].get("meta", {}).get("retries", 0) < 1] == []
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_every_output_is_bound_or_written_by_the_shell(name: str) -> None:
-    wired = STAGES[name]
+@each_stage
+def test_every_output_is_bound_or_written_by_the_shell(project: str, name: str) -> None:
+    wired = STAGES[project][name]
     taken = set(inspect.signature(stage.load(name)).parameters)
     if name.startswith("gate@"):
         return
@@ -49,11 +59,11 @@ def test_every_output_is_bound_or_written_by_the_shell(name: str) -> None:
     assert not loose, f"{name}: run() takes no argument for {loose}"
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_git_ignores_every_output(name: str) -> None:
+@each_stage
+def test_git_ignores_every_output(project: str, name: str) -> None:
     """DVC adds what lacks to `.gitignore`, so that a new clone would be edited by its first run, but not always."""
-    for path in STAGES[name].outs:
-        ignored = (ROOT / path.parent / ".gitignore").read_text(encoding="utf-8").splitlines()
+    for path in STAGES[project][name].outs:
+        ignored = (ROOT / project / path.parent / ".gitignore").read_text(encoding="utf-8").splitlines()
         assert f"/{path.name}" in ignored, f"add /{path.name} to {path.parent}/.gitignore"
 
 
@@ -79,12 +89,13 @@ def test_a_module_named_in_a_string_counts_as_imported() -> None:
     assert {Path("tasks/probe_torch.py"), Path("tasks/probe_genai.py")} <= imported(ROOT / "tasks/probe.py")
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_a_stage_depends_on_all_the_code_that_it_uses(name: str) -> None:
-    wired = STAGES[name]
+@each_stage
+def test_a_stage_depends_on_all_the_code_that_it_uses(project: str, name: str) -> None:
+    wired = STAGES[project][name]
+    listed = code(project, wired)
     todo = {Path(f"tasks/{name.partition('@')[0]}.py")}
     for section in wired.params:
-        todo |= {Path("nightforge", *chosen) for chosen in chosen_methods(name, section)}
+        todo |= {Path("nightforge", *chosen) for chosen in chosen_methods(project, name, section)}
     used: set[Path] = set()
     while todo:
         file = todo.pop()
@@ -92,13 +103,23 @@ def test_a_stage_depends_on_all_the_code_that_it_uses(name: str) -> None:
             continue
         used.add(file)
         todo |= imported(ROOT / file)
-    missing = sorted(str(p) for p in used - wired.code)
-    stale = sorted(str(p) for p in wired.code - used if not (ROOT / p).exists())
-    assert not missing, f"{name}: add to its deps in dvc.yaml:\n" + "\n".join(f"      - {p}" for p in missing)
-    assert not stale, f"{name}: dvc.yaml names files that do not exist: {stale}"
+    missing = sorted(str(Path(os.path.relpath(p, project))) for p in used - listed)
+    stale = sorted(str(p) for p in listed - used if not (ROOT / p).exists())
+    where = f"{project}/dvc.yaml: {name}"
+    assert not missing, f"{where}: add to its deps:\n" + "\n".join(f"      - {p}" for p in missing)
+    assert not stale, f"{where} names files that do not exist: {stale}"
 
 
-def chosen_methods(name: str, section: str) -> list[tuple[str, str]]:
+@pytest.mark.parametrize("project", PROJECTS[1:])
+def test_an_example_runs_the_code_of_its_checkout(project: str) -> None:
+    """And no other's, such as the one that `.venv` was made for; and in its own folder, for DVC tracks its params."""
+    for name, written in wiring.read_yaml(ROOT / project / "dvc.yaml")["stages"].items():
+        body = written.get("do", written)
+        assert body["cmd"].startswith("PYTHONPATH=../.. python -m tasks "), name
+        assert "wdir" not in body and "../../requirements.lock" in body["deps"], name
+
+
+def chosen_methods(project: str, name: str, section: str) -> list[tuple[str, str]]:
     """(stage folder, file) of each method that a section of params.yaml chooses."""
     run = stage.load(name)
     found: list[tuple[str, str]] = []
@@ -120,14 +141,16 @@ def chosen_methods(name: str, section: str) -> list[tuple[str, str]]:
         if parameter in {"deps", "work"} or spec.annotation in {Path, wiring.Wiring, Executor}:
             continue
         if (name.partition("@")[0] if parameter == "cfg" else parameter) == section:
-            walk(stage.value(STAGES[name], VALUES, parameter, spec.annotation))
+            walk(stage.value(STAGES[project][name], VALUES[project], parameter, spec.annotation))
     return found
 
 
-def test_our_reading_of_the_graph_is_dvcs() -> None:
+@pytest.mark.parametrize("project", PROJECTS)
+def test_our_reading_of_the_graph_is_dvcs(project: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from dvc.repo import Repo
 
-    with Repo(str(ROOT)) as repo:
+    monkeypatch.chdir(ROOT / project)  # DVC addresses stages by the working directory
+    with Repo(str(ROOT / project)) as repo:
         theirs = {
             s.addressing: (
                 {str(Path(d.def_path)) for d in s.deps if not d.is_in_repo or (d.protocol == "local" and d.def_path)},
@@ -135,16 +158,16 @@ def test_our_reading_of_the_graph_is_dvcs() -> None:
             )
             for s in repo.index.stages
         }
-    for name, wired in STAGES.items():
+    for name, wired in STAGES[project].items():
         deps, outs = theirs[name]
         assert {str(p) for p in wired.deps} == {d for d in deps if d != "params.yaml"}
         assert {str(p) for p in (*wired.outs, *wired.metrics, *wired.plots)} == outs
-    assert set(theirs) == set(STAGES)
+    assert set(theirs) == set(STAGES[project])
 
 
 def test_paths_of_artifacts_stand_in_no_other_file() -> None:
     """One home a fact: the code names no path that dvc.yaml wires as an output."""
-    outs = {str(p) for w in STAGES.values() for p in (*w.outs, *w.metrics, *w.plots)}
+    outs = {str(p) for stages in STAGES.values() for w in stages.values() for p in (*w.outs, *w.metrics, *w.plots)}
     offenders = []
     for file in [*ROOT.glob("nightforge/**/*.py"), *ROOT.glob("tasks/*.py"), *ROOT.glob("flows/*.py")]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
