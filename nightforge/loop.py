@@ -22,7 +22,7 @@ from nightforge.errors import ConfigError, DataError
 from nightforge.parameters import groups
 from nightforge.precision import autocast
 from nightforge.ranks import ALONE, Ranks, full, own
-from nightforge.training import At, Due, Evaluated, Event, Settings, Stepped, Timed, Turn, Watched
+from nightforge.training import At, Due, Evaluated, Event, NotFinite, Settings, Stepped, Timed, Turn, Watched
 from nightforge.watching import Watcher
 
 Window = list[tuple[int, Batch]]
@@ -121,7 +121,8 @@ def steps(
             and none of their weights is the best.
 
     Raises:
-        DataError: a loss or a gradient is not finite; the model still holds the weights before that move.
+        NotFinite: a loss or a gradient is not finite; the model still holds the weights before that move, and the
+            step was yielded.
     """
     settings, clock, counted = run.settings, Clock(), 0
     windows = ahead(_windows(run, data, first))
@@ -133,6 +134,9 @@ def steps(
         watching, seen = run.watchers if look else [], dict[str, float]()
         try:
             stepped = _step(run, window, clock, watching)
+        except NotFinite as e:
+            yield Stepped(run.step + 1, e.loss, math.nan, e.grad_norm, 0, {})
+            raise
         finally:  # hooks come off also where the step fails
             with clock.part("driver"):
                 for watcher in watching:
@@ -246,10 +250,12 @@ def _move(run: Run, number: int, loss: float, watchers: list[Watcher]) -> float:
     total = torch.nn.utils.get_total_norm([p.grad for p in moved])
     norm = float(full(total))
     if not math.isfinite(loss) or not (math.isfinite(norm) or run.scaler.is_enabled()):
-        raise DataError(
+        raise NotFinite(
+            loss,
+            norm,
             f"training: step {run.step + 1} has loss {loss} and gradient norm {norm}, expected finite numbers. "
             f"{_not_finite(run.model)} Lower train.loop.optimizer.lr, lengthen the warm-up of train.loop.schedule, or "
-            "look for rows that are not finite."
+            "look for rows that are not finite.",
         )
     if run.settings.clip:
         torch.nn.utils.clip_grads_with_norm_(moved, run.settings.clip, total)

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 
 from nightforge.config import Config
+from nightforge.errors import DataError
 from nightforge.methods import Chosen, Method
 from nightforge.watching import Watching
 
@@ -38,6 +39,10 @@ class Settings(Config):
     """Evaluations without a new best after which training stops."""
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     """`auto` times a few steps in fp32 and in bf16 and takes bf16 autocast only where it is clearly faster."""
+    compile: bool | Literal["auto"]
+    """Whether the network is compiled (torch.compile); `auto` measures, where the run is long enough to repay it."""
+    recompute: bool
+    """Whether blocks keep only their input for the backward pass: less memory, about a third more time."""
     threads: int = Field(ge=1, le=1024)
     """CPU threads; another count gives other rounding, so it is a value and not the machine's."""
     watch: Watching
@@ -67,8 +72,16 @@ class Turn(NamedTuple):
     """Moves a step."""
 
 
+class NotFinite(DataError):
+    """A loss or a gradient is not finite."""
+
+    def __init__(self, loss: float, grad_norm: float, message: str) -> None:
+        super().__init__(message)
+        self.loss, self.grad_norm = loss, grad_norm
+
+
 class Stepped(NamedTuple):
-    """One step was made."""
+    """One step was made; or it failed, and is the last one: `loss` or `grad_norm` is not finite, `units` 0."""
 
     step: int
     loss: float

@@ -65,10 +65,13 @@ def test_a_failing_step_names_the_gradients_and_leaves_nothing_behind() -> None:
 
     run = training_contracts.toy_run(watch=EVERY)
     run = loop.start(run.model, [Turn("", "", breaks)], run.settings, 3, "fp32")
+    seen: list[Any] = []
     with pytest.raises(
         DataError, match=r"step 3 .*Of 8 gradients 1 are not finite, from layers.1.weight to layers.1.w"
     ):
-        list(loop.steps(run, training_contracts.Rows(), lambda _: 1.0))
+        for event in loop.steps(run, training_contracts.Rows(), lambda _: 1.0):
+            seen.append(event)
+    assert isinstance(seen[-1], Stepped) and seen[-1].step == 3 and math.isnan(seen[-1].grad_norm)
     assert not _get_current_function_mode_stack()
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in run.model.modules())
 
