@@ -1,7 +1,8 @@
 """Bits per byte and perplexity, over all documents and by slice, each with its interval.
 
 Bits per byte do not depend on the tokenizer, so models with different vocabularies compare (Gao et al. 2020, *The
-Pile*, §3.1). Perplexity is per token of this model's own vocabulary, and compares only models that share it.
+Pile*, §3.1). Perplexity is per token of this model's own vocabulary, and compares only models that share it. Where
+training began from a model, that one is scored on the same documents, and the difference is paired.
 """
 
 from itertools import pairwise
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from nightforge import stats
+from nightforge import models, scoring, stats, tokenizer
 from nightforge.config import Config as BaseConfig
 from nightforge.evaluate._subject import Scores, Subject
 from nightforge.scoring import LN2
@@ -41,6 +42,7 @@ def measure(subject: Subject, cfg: Config) -> Scores:
     per_token = stats.ratio(subject.nats, subject.tokens, subject.groups, subject.boot, subject.seed)
     edges = cfg.length_edges_bytes
     names = [f"<{edges[0]}", *(f"{a}–{b - 1}" for a, b in pairwise(edges)), f"≥{edges[-1]}"]
+    start = _start(subject)
     return Scores(
         {
             "bpb": _bpb(subject, everything).json(),
@@ -51,8 +53,23 @@ def measure(subject: Subject, cfg: Config) -> Scores:
             "texts": len(subject.records),
             "bytes": int(subject.bytes.sum()),
             "tokens": int(subject.tokens.sum()),
-        }
+            **start.metrics,
+        },
+        start.columns,
     )
+
+
+def _start(subject: Subject) -> Scores:
+    """Bits per byte before training, and how many fewer there are after it (above zero: training helped)."""
+    if subject.before is None:
+        return Scores({})
+    loaded, context = subject.before, min(subject.before.context, subject.loaded.context)
+    encoded = list(tokenizer.encode_all(loaded.tokenizer, subject.records))
+    nats = scoring.document_nats(models.logits_fn(loaded.model), encoded, scoring.BATCH_TOKENS, context)
+    how = (subject.groups, subject.boot, subject.seed)
+    before = stats.ratio(nats, subject.bytes, *how).scaled(1 / LN2)
+    gain = stats.difference(nats, subject.nats, subject.bytes, *how).scaled(1 / LN2)
+    return Scores({"bpb_before": before.json(), "gain_over_start_bpb": gain.json()}, {"nats_before": nats})
 
 
 def _sliced(subject: Subject, cfg: Config, slices: dict[str, NDArray[np.bool_]]) -> dict[str, Any]:
