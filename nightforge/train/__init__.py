@@ -15,6 +15,6 @@ top_p, seed)`; `causal_lm` says what they take and return.
 - `METRIC`: what Σ nats ÷ (ln 2 · Σ units) is called, and `units(shape)`, the units of a row: its bytes for `bpb`.
 - `WATCHED`, if early stopping looks at something else than the mean score: `kid`, the kernel distance of as many
   samples as there are watched records, in the judge's features.
-- `attend(model, judge)`, if its loss looks through the judge; `adopt(model, cfg, loaded)`, if it starts from a network of
-  another family (`train.model`).
+- `attend(model, judge)`, if its loss looks through the judge; `adopt(model, cfg, loaded)`, if it starts from a network
+  of another family (`train.model`).
 """
