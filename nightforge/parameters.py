@@ -1,5 +1,7 @@
 """A network's parameters by their kind: optimizers, decay and initialisation treat them differently."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -34,3 +36,20 @@ def groups(model: Any) -> Groups:
             kind = "tables" if id(p) in tables else "heads" if id(p) == head else "matrices" if p.ndim > 1 else "others"
             getattr(found, kind).append(p)
     return found
+
+
+@contextmanager
+def untouched(model: Any) -> Iterator[None]:
+    """Whatever losses are tried inside, buffers and torch's generators are as before, and no gradient stays.
+
+    Weights are not copied: nothing inside may move them.
+    """
+    kept = {name: value.detach().clone() for name, value in model.named_buffers()}
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        model.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, value in model.named_buffers():
+                value.copy_(kept[name])

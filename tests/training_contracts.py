@@ -27,8 +27,8 @@ def settings(**changes: Any) -> Settings:
     values: dict[str, Any] = {
         "steps": 4, "batch_size": 4, "accumulate": 1, "optimizer": ADAMW,
         "schedule": {"name": "cosine", "warmup_share": 0.25, "floor": 0.0}, "clip": 1.0, "l1": 0.0, "ema": None,
-        "eval_every": 4, "save_every": 4, "patience": 4, "precision": "fp32", "threads": 1,
-        "watch": {"every": 100, "watchers": []},
+        "eval_every": 4, "save_every": 4, "patience": 4, "precision": "fp32", "compile": False, "recompute": False,
+        "threads": 1, "watch": {"every": 100, "watchers": []},
     }  # fmt: skip
     return Settings(**values | changes)
 
