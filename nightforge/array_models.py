@@ -7,17 +7,21 @@ once, in `judge.media` of params.yaml: train and evaluate read `media` and `clas
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import xxhash
+from numpy.typing import NDArray
 
 from nightforge import judge, methods
 from nightforge.errors import AssetMissing, DataError
 from nightforge.methods import Method
 from nightforge.models import CARD, card
+from nightforge.scoring import LN2
 
 LOADER, WEIGHTS = "array", "model.safetensors"
 
@@ -55,6 +59,15 @@ class Loaded:
         """Where the weights are."""
         device: torch.device = next(self.model.parameters()).device
         return device
+
+
+class Rows(NamedTuple):
+    """What a family's score takes."""
+
+    tensors: Mapping[str, torch.Tensor]
+    """`x` (rows, channels, height, width) in −1 … 1, `y` (rows,)."""
+    seeds: torch.Tensor
+    """(rows,), see `row_seeds`."""
 
 
 def save(folder: Path, model: Any, facts: dict[str, Any]) -> None:
@@ -119,6 +132,31 @@ def _filled(model: Any, folder: Path) -> Any:
             "Bring the folder back with: dvc checkout"
         ) from None
     return model.eval()
+
+
+@torch.no_grad()
+def nats(model: Any, family: Method, rows: Rows, judge: Any, at_once: int = 256) -> NDArray[np.float64]:
+    """The family's score of each row, so many at once: (rows,).
+
+    Args:
+        model: in evaluation mode.
+        family: of the model, with its config.
+        rows: what is scored.
+        judge: of the real data, on the model's device.
+        at_once: bounds the memory; a score depends on no other row.
+    """
+    device = next(model.parameters()).device
+    found = []
+    for begin in range(0, len(rows.seeds), at_once):
+        chosen = slice(begin, begin + at_once)
+        tensors = {name: value[chosen].to(device) for name, value in rows.tensors.items()}
+        found.append(family.module.score(model, family.cfg, tensors, rows.seeds[chosen], judge).double().cpu())
+    return np.asarray(torch.cat(found))
+
+
+def metric(nats: NDArray[np.float64], family: Method, shape: tuple[int, int, int]) -> float:
+    """The mean score in the unit that the family's METRIC names."""
+    return float(nats.mean() / LN2 / family.module.units(shape))
 
 
 def row_seeds(ids: list[str]) -> torch.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nightforge.array_models import row_seeds
+from nightforge.array_models import Rows, row_seeds
 from nightforge.batching import Batch
 from nightforge.errors import ConfigError, DataError
 from nightforge.levels import Levels, from_levels, to_levels
@@ -45,14 +45,9 @@ class Arrays(NamedTuple):
         return from_levels(self.levels)
 
     @property
-    def y(self) -> torch.Tensor:
-        """Labels as torch takes them."""
-        return torch.from_numpy(self.labels)
-
-    @property
-    def seeds(self) -> torch.Tensor:
-        """What each row is scored with."""
-        return row_seeds(self.ids)
+    def rows(self) -> Rows:
+        """All of it, as scores take it."""
+        return Rows({"x": self.x, "y": torch.from_numpy(self.labels)}, row_seeds(self.ids))
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """`x` and `y` of rows."""

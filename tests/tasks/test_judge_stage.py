@@ -61,7 +61,7 @@ def test_records_become_levels_labels_and_seeds(tmp_path: Path) -> None:
     data = arrays.read(tmp_path, IMAGE, list("0123456789"))
     assert data.labels.tolist() == [0, 10, 2]
     np.testing.assert_allclose(data.x[0], image.array(rows[0], image.SAMPLE), atol=1e-6)
-    assert data.documents[1] == "other" and len(set(data.seeds.tolist())) == 3
+    assert data.documents[1] == "other" and len(set(data.rows.seeds.tolist())) == 3
     batch = data.batch([2, 0])
     assert batch.units == 2 and batch.tensors["y"].tolist() == [2, 0]
     assert torch.equal(batch.tensors["x"], from_levels(data.levels[[2, 0]]))

@@ -1,0 +1,136 @@
+"""Families of pictures through the stage `train`: written is what was trained, from scratch and from a folder."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from nightforge import array_models, judge, methods
+from nightforge.errors import ConfigError
+from nightforge.media import image
+from nightforge.stats import Bootstrap
+from nightforge.train import vae
+from tasks import arrays, shards, train
+from tasks import judge as judge_stage
+from tasks.judge import JudgeConfig
+from tests import digits
+
+ROOT = Path(__file__).parent.parent.parent
+PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+MEDIA = {"name": "image", **image.SAMPLE.model_dump()}
+SEED = 3
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Splits, their judge, and the training split as it is balanced."""
+    folder = tmp_path_factory.mktemp("digits")
+    digits.splits(folder / "splits", 200, 40)
+    shards.write(folder / "balanced", digits.records(200))
+    values = {"media": MEDIA, "network": judge.SAMPLE, "bootstrap": Bootstrap(resamples=100, level=0.95), "threads": 1}
+    judge_stage.run(JudgeConfig(**values), SEED, folder / "splits", folder / "judge")
+    (folder / "base.json").write_text('{"from": "scratch"}')
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorBoard's files lie in the project folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def config(family: str, model: str = "scratch", **changes: Any) -> train.TrainConfig:
+    values = json.loads(json.dumps(PARAMS["train"]))
+    sample = methods.load("train", family).SAMPLE.model_dump()
+    values["loop"] |= {
+        "steps": 6,
+        "batch_size": 16,
+        "eval_every": 3,
+        "save_every": 3,
+        "precision": "fp32",
+        "threads": 1,
+    }
+    values |= {"family": {"name": family, **sample} | changes, "model": model, "knowledge": None, "eval_documents": 12}
+    return train.TrainConfig(**values)
+
+
+def trained(data: Path, out: Path, cfg: train.TrainConfig, **deps: Path) -> Any:
+    """Run the stage; returns its metrics. The model is in `out/dense`, the curves in `out/plots`."""
+    work = out / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    base = data / "base.json"
+    if cfg.model != "scratch":
+        base = out / "base.json"
+        base.write_text(json.dumps({"folder": cfg.model}))
+    every = {"judge": data / "judge", **deps}
+    return train.run(
+        cfg, SEED, base, data / "balanced", data / "splits", every, out / "dense", work, out / "plots"
+    ).metrics
+
+
+FAMILIES = [name for name in methods.names("train") if methods.load("train", name).KIND == "array"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_loaded_is_what_was_trained(family: str, data: Path, tmp_path: Path) -> None:
+    metrics = trained(data, tmp_path, config(family))
+    assert metrics["steps"] == 6 and metrics["units"] == 96 and metrics["epochs"] == pytest.approx(96 / 200, rel=0.1)
+    loaded = array_models.load(tmp_path / "dense")
+    assert loaded.classes == list("0123456789") and loaded.family.name == family
+    module, cfg = loaded.family.module, loaded.family.cfg
+    held = arrays.read(data / "splits/validation", loaded.media, loaded.classes)
+    held = held.of(set(held.documents[::3][:12]))
+    assert loaded.card["watched_documents"] == 12
+    reader = array_models.load_judge(data / "judge").model
+    if not hasattr(module, "WATCHED"):
+        nats = array_models.nats(loaded.model, loaded.family, held.rows, reader)
+        assert array_models.metric(nats, loaded.family, loaded.shape) == pytest.approx(
+            metrics[f"{module.METRIC}_best"], rel=1e-4
+        )
+    shown = sorted(path.name for path in (tmp_path / "plots/samples").iterdir())
+    assert shown == ["0000003-samples.png", "0000006-samples.png"]
+    with Image.open(tmp_path / "plots/samples/0000006-samples.png") as picture:
+        assert picture.size == (8 * 50, 10 * 50)
+    assert cfg == config(family).family.cfg
+
+
+def test_scored_in_parts_is_scored_at_once(data: Path) -> None:
+    reader = array_models.load_judge(data / "judge")
+    family = methods.choose("train", {"name": "vae", **vae.SAMPLE.model_dump()})
+    model = vae.build(vae.SAMPLE, (1, 8, 8), 10).eval()
+    rows = arrays.read(data / "splits/validation", reader.media, reader.classes).rows
+    at_once, in_parts = (array_models.nats(model, family, rows, reader.model, size) for size in (256, 7))
+    np.testing.assert_allclose(in_parts, at_once, rtol=1e-5)
+    assert len(at_once) == 40
+
+
+def test_fine_tuned_from_a_folder_and_refused_where_it_does_not_fit(data: Path, tmp_path: Path) -> None:
+    trained(data, tmp_path / "first", config("vae"))
+    folder = str(tmp_path / "first/dense")
+    again = trained(data, tmp_path / "again", config("vae", model=folder))
+    first = next(iter((tmp_path / "first/plots/steps.csv").read_text().splitlines()[1:]))
+    later = next(iter((tmp_path / "again/plots/steps.csv").read_text().splitlines()[1:]))
+    assert float(later.split(",")[1]) < float(first.split(",")[1]) and again["steps"] == 6
+    with pytest.raises(ConfigError, match="expected a vae with the values"):
+        trained(data, tmp_path / "again", config("vae", model=folder, latent=5))
+    card = json.loads((tmp_path / "first/dense/model.json").read_text())
+    card["classes"] = [f"digit {name}" for name in card["classes"]]
+    (tmp_path / "first/dense/model.json").write_text(json.dumps(card))
+    with pytest.raises(ConfigError, match="expected a model of classes"):
+        trained(data, tmp_path / "again", config("vae", model=folder))
+
+
+def test_the_grid_of_samples_by_hand() -> None:
+    from nightforge.samples import grid
+
+    x = np.stack([np.full((3, 2, 48), value, dtype=np.float32) for value in (-1, 0, 1)])
+    with Image.open(io.BytesIO(grid(x, 2))) as picture:
+        pixels = np.asarray(picture)
+    assert pixels.shape == (2 * 4, 2 * 50, 3)
+    assert (pixels[2:4, 2:50] == 0).all() and (pixels[2:4, 52:] == 128).all() and (pixels[6:, 2:50] == 255).all()
+    assert (pixels[:2] == 0).all() and (pixels[6:, 50:] == 0).all()
