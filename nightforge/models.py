@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 CARD = "model.json"
+BPB = "bpb"
 ARCHITECTURES = {
     "GemmaForCausalLM",
     "GraniteForCausalLM",
@@ -58,6 +59,11 @@ def card(folder: Path) -> dict[str, Any]:
         raise AssetMissing(f"{folder}: expected a model folder with {CARD}, found none. Run: dvc repro train")
     read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return read
+
+
+def metric(folder: Path) -> str:
+    """What a model's nats by unit are called: bits per byte of text, or what the card of its family says."""
+    return str(card(folder).get("metric", BPB))
 
 
 def save(folder: Path, model: Any, tokenizer: Any, facts: dict[str, Any]) -> None:

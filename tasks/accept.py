@@ -6,13 +6,14 @@ Always succeeds and says the truth; gate@compressed refuses what is NOT MET.
 import hashlib
 import json
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from nightforge import config, stats
+from nightforge import config, models, stats
 from nightforge.contract import Contract, Evidence, Term, at_most, judge
 from nightforge.errors import AssetMissing, DataError
 from nightforge.scoring import LN2
@@ -31,10 +32,11 @@ class AcceptConfig(config.Config):
     """Times that the documents are drawn again for an interval."""
 
     batch_tokens: int = Field(ge=64)
-    """Bound on rows × padded length of a batch while scoring."""
+    """Bound on rows × padded length of a batch while scoring; an image or a sound counts as one."""
 
     champion_margin: float = Field(ge=0, le=1)
-    """Share by which bits per byte may be worse than the last accepted model's, on the upper bound."""
+    """Share by which the quality (bits per byte of text) may be worse than the last accepted model's, on the upper
+    bound."""
 
     max_plausible_gain: float = Field(ge=0, le=1)
     """A compressed model better than its dense original by more than this share points at a broken measurement, and
@@ -60,17 +62,22 @@ def run(
     splits: Path,
     compress: Path,
     compress_speed: Path,
+    deps: Mapping[str, Path],
     acceptance: Path,
 ) -> Metrics:
     """Judge the compressed model on the acceptance split; writes scores.parquet, one row a record."""
-    rows = splits / "acceptance"
+    metric = models.metric(dense)
+
+    def score_on(model: Path) -> Scores:
+        return score.in_fresh_process(model, splits / "acceptance", cfg.batch_tokens, deps.get("judge"))
+
     scored = {}
     for i, (name, model) in enumerate({"dense": dense, "compressed": compressed}.items()):
         report(i, 3, f"acceptance split, {name} model")
-        scored[name] = score.in_fresh_process(model, rows, cfg.batch_tokens)
+        scored[name] = score_on(model)
     report(2, 3, "acceptance split, champion")
     crowned, dealt = _read(champion)["champion"], _sha256(split)
-    rival = _champion(crowned, dealt, rows, cfg.batch_tokens) if crowned else None
+    rival = _champion(crowned, dealt, metric, score_on) if crowned else None
     if isinstance(rival, Scores):
         scored["champion"] = rival
     _same_documents(scored)
@@ -82,6 +89,7 @@ def run(
     report(3, 3, f"verdict: {measured['verdict']}")
     return {
         **measured,
+        "metric": metric,
         "chosen": recipe,
         "champion_recorded": crowned,
         "split_sha256": dealt,
@@ -90,7 +98,9 @@ def run(
     }
 
 
-def _champion(crowned: dict[str, Any], dealt: str, rows: Path, batch_tokens: int) -> Scores | Uncompared:
+def _champion(
+    crowned: dict[str, Any], dealt: str, metric: str, score_on: Callable[[Path], Scores]
+) -> Scores | Uncompared:
     """The champion's scores on the same documents, or why there are none."""
     if crowned.get("split_sha256") != dealt:
         why = (
@@ -104,7 +114,10 @@ def _champion(crowned: dict[str, Any], dealt: str, rows: Path, batch_tokens: int
         except AssetMissing as e:
             why = f"the champion cannot be looked at: {e} Then: dvc repro --force --single-item accept"
             return Uncompared(why, excused=False)
-        return score.in_fresh_process(Path(folder) / "model", rows, batch_tokens)
+        if (theirs := models.metric(Path(folder) / "model")) != metric:
+            why = f"the champion is not comparable: it is measured in {theirs}, and this model in {metric}"
+            return Uncompared(why, excused=True)
+        return score_on(Path(folder) / "model")
 
 
 def _sha256(values: dict[str, Any]) -> str:
@@ -157,7 +170,7 @@ def _judged(
         "loss_by_label": _by_label(dense, compressed, boot, seed),
         "champion": {"bpb_loss_share": against.json(), "margin": cfg.champion_margin} if against else None,
         "documents": len(np.unique(dense.documents)),
-        "bytes": int(dense.bytes.sum()),
+        "units": int(dense.units.sum()),
         "size_mb": seen["size_mb"],
         "dense_size_mb": seen["dense_size_mb"],
     }
@@ -169,7 +182,7 @@ def _alarms(gain: Term, latency_ratio: float) -> list[str]:
     if not gain.met:
         alarms.append(f"{gain.measured:.2%} better than the dense model: look for a leak or a broken measurement first")
     if latency_ratio > 1:
-        alarms.append(f"slower than the dense model: {latency_ratio:.2f}× its median latency per token")
+        alarms.append(f"slower than the dense model: {latency_ratio:.2f}× its median latency")
     return alarms
 
 
@@ -185,7 +198,7 @@ def _by_label(dense: Scores, compressed: Scores, boot: Bootstrap, seed: int) -> 
 
 
 def _bpb(scores: Scores, boot: Bootstrap, seed: int) -> Interval:
-    return stats.ratio(scores.nats, scores.bytes, scores.documents, boot, seed).scaled(1 / LN2)
+    return stats.ratio(scores.nats, scores.units, scores.documents, boot, seed).scaled(1 / LN2)
 
 
 def _same_documents(scored: dict[str, Scores]) -> None:
@@ -199,7 +212,7 @@ def _write_scores(folder: Path, scored: dict[str, Scores]) -> None:
     import pyarrow.parquet as pq
 
     first = scored["dense"]
-    columns = {"id": first.ids, "document": first.documents, "label": first.labels, "bytes": first.bytes}
+    columns = {"id": first.ids, "document": first.documents, "label": first.labels, "units": first.units}
     folder.mkdir(parents=True, exist_ok=True)
     table = pa.table(columns | {f"{name}_nats": s.nats for name, s in scored.items()})
     pq.write_table(table, folder / "scores.parquet", compression="zstd")

@@ -6,7 +6,9 @@ clock is measured last, in turns with the dense model.
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -14,19 +16,20 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from nightforge import config, models, onnx_models, stats
-from nightforge.compress.weight_only import Context
+from nightforge import config, models, stats
 from nightforge.contract import Contract, Evidence, Judgement, Term, at_most, best, judge, refuse_infeasible
 from nightforge.errors import ConfigError, GateClosed, NightforgeError
 from nightforge.methods import Chosen, Method
 from nightforge.scoring import LN2
 from nightforge.stats import Bootstrap
-from tasks import export, probe, score
+from tasks import probe, score
 from tasks.hashing import sha256_tree, size_mb
 from tasks.progress import report
 from tasks.score import Scores
 from tasks.stage import Measured, Metrics
 
+KINDS = {"transformers": "text", "array": "array"}
+"""Loader of the dense model → tasks/compress_<kind>.py."""
 CLOCKED = {"latency_ratio", "latency_ms_p95", "peak_memory_mb"}
 """Terms whose figures go to compress.speed.json alone, so that all else is reproducible to the byte."""
 
@@ -44,16 +47,16 @@ class CompressConfig(config.Config):
     """Times that the documents are drawn again for an interval."""
 
     batch_tokens: int = Field(ge=64)
-    """Bound on rows × padded length of a batch while scoring."""
+    """Bound on rows × padded length of a batch while scoring; an image or a sound counts as one."""
 
     rounds: int = Field(ge=1, le=20)
     """Times that every model is timed, in turns; the median round counts."""
 
     prompts: int = Field(ge=2, le=1_000)
-    """Prompts of a round; the first warms up."""
+    """Prompts of a round, or labels of images and sounds; the first warms up."""
 
     new_tokens: int = Field(ge=2, le=4_096)
-    """Tokens generated after each prompt."""
+    """Tokens generated after each prompt, or samples made of each label."""
 
 
 @dataclass(slots=True)
@@ -79,6 +82,7 @@ def run(
     dense: Path,
     evaluate: Path,
     splits: Path,
+    deps: Mapping[str, Path],
     candidates: Path,
     compressed: Path,
 ) -> Measured:
@@ -90,22 +94,28 @@ def run(
         NightforgeError: every recipe failed.
     """
     _same_model(dense, evaluate)
-    context = _context(dense)
-    planned = {name: _plan(name, method, context) for name, method in cfg.recipes.items()}
-    least = {name: method.module.least_mb(context, method.cfg) for name, method in cfg.recipes.items()}
+    kind = import_module(f"tasks.compress_{KINDS[models.card(dense)['loader']]}")
+    compressor = kind.Compressor(cfg.export, dense, splits, deps)
+    for name, recipe in cfg.recipes.items():
+        _check(name, recipe, compressor)
+    least = {name: method.module.least_mb(compressor.context, method.cfg) for name, method in cfg.recipes.items()}
     refuse_infeasible(contract, least, size_mb(dense))
-    steps = len(planned) + 2
+    steps = len(cfg.recipes) + 2
+
+    def scored(model: Path) -> Scores:
+        return score.in_fresh_process(model, splits / "search", cfg.batch_tokens, deps.get("judge"))
+
     report(0, steps, "search split, dense model")
-    base = score.in_fresh_process(dense, splits / "search", cfg.batch_tokens)
+    base = scored(dense)
     tried = {}
-    for i, (name, (precision, options)) in enumerate(planned.items()):
+    for i, (name, recipe) in enumerate(cfg.recipes.items()):
         report(i + 1, steps, f"recipe {name}")
-        tried[name] = _try(cfg, name, precision, options, dense, splits / "search", candidates / name)
+        tried[name] = _try(compressor, name, recipe, candidates / name, scored)
     report(steps - 1, steps, "latency, in turns with the dense model")
     speed = _time(cfg, dense, _whole(tried), base)
     whole = _whole(tried)
     boot = Bootstrap(resamples=cfg.resamples, level=contract.confidence)
-    described = {n: _describe(c, dense, base, boot, seed) for n, c in whole.items()}
+    described = {n: _describe(compressor, c, dense, base, boot, seed) for n, c in whole.items()}
     judged = {n: _judge(contract, described[n], c.speed, speed, dense) for n, c in whole.items()}
     chosen = best(judged, {n: d["size_mb"] for n, d in described.items()})
     shutil.copytree(whole[chosen].folder, compressed)
@@ -132,50 +142,21 @@ def _same_model(dense: Path, evaluate: Path) -> None:
         )
 
 
-def _context(dense: Path) -> Context:
-    """What the dense folder says of itself, from its card, its config and the header of its weights.
-
-    Raises:
-        ConfigError: it is of an architecture that cannot be compressed.
-    """
-    models.check_architecture(dense)
-    from safetensors import safe_open
-
-    card = models.card(dense)
-    tied = json.loads((dense / "config.json").read_text(encoding="utf-8")).get("tie_word_embeddings", False)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in sorted(dense.glob("*.safetensors")):
-        with safe_open(file, framework="np") as tensors:
-            shapes |= {key: tuple(tensors.get_slice(key).get_shape()) for key in tensors.keys()}  # noqa: SIM118
-    return Context(card["family"], card["loader"], bool(tied), shapes)
-
-
-def _plan(name: str, method: Method, context: Context) -> tuple[str, dict[str, str]]:
+def _check(name: str, recipe: Method, compressor: Any) -> None:
     if not name.replace("_", "").replace("-", "").isalnum():
         raise ConfigError(f"compress.recipes: {name!r} names a folder: use letters, digits, - and _.")
-    plan: tuple[str, dict[str, str]] = method.module.apply(context, method.cfg)
-    return plan
+    compressor.check(recipe)
 
 
-def _try(
-    cfg: CompressConfig, name: str, precision: str, options: dict[str, str], dense: Path, split: Path, out: Path
-) -> Candidate:
-    """Export one recipe and score it; a failure is part of the result, with its reason."""
+def _try(compressor: Any, name: str, recipe: Method, out: Path, scored: Callable[[Path], Scores]) -> Candidate:
+    """Make one recipe's model and score it; a failure is part of the result, with its reason."""
     candidate = Candidate(out)
     try:
-        export.in_fresh_process(cfg.export, dense, out, precision, options)
-        _write_card(out, dense, name, {"precision": precision, **options}, cfg.export.module.RUNTIME)
-        candidate.scores = score.in_fresh_process(out, split, cfg.batch_tokens)
+        compressor.write(name, recipe, out)
+        candidate.scores = scored(out)
     except NightforgeError as e:
         candidate.fail(e)
     return candidate
-
-
-def _write_card(out: Path, dense: Path, recipe: str, precision: dict[str, str], loader: str) -> None:
-    facts = models.card(dense)
-    kept = {key: facts[key] for key in ("family", "tokenizer_sha256", "parameters", "context_length")}
-    card = {**kept, "loader": loader, "recipe": recipe, "precision": precision, "dense_sha256": sha256_tree(dense)}
-    (out / models.CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _whole(tried: dict[str, Candidate]) -> dict[str, Candidate]:
@@ -206,7 +187,9 @@ def _time(cfg: CompressConfig, dense: Path, whole: dict[str, Candidate], base: S
     return middle[""]
 
 
-def _describe(candidate: Candidate, dense: Path, base: Scores, boot: Bootstrap, seed: int) -> dict[str, Any]:
+def _describe(
+    compressor: Any, candidate: Candidate, dense: Path, base: Scores, boot: Bootstrap, seed: int
+) -> dict[str, Any]:
     """All of a candidate that needs no clock, with the proof that the recipe had an effect."""
     scores = candidate.scores
     if scores is None or scores.ids.tolist() != base.ids.tolist():
@@ -216,10 +199,7 @@ def _describe(candidate: Candidate, dense: Path, base: Scores, boot: Bootstrap, 
         "bpb_loss_share": stats.loss_share(scores.nats, base.nats, base.documents, boot, seed).json(),
         "size_mb": size_mb(candidate.folder),
         "size_share": size_mb(candidate.folder) / size_mb(dense),
-        "changed_share": onnx_models.integer_share(candidate.folder),
-        "logits_max_difference": float(np.abs(scores.logits - base.logits).max()),
-        "kl_nats_per_token": score.kl_nats(base.logits, scores.logits),
-    }
+    } | compressor.changed(candidate.folder, base, scores)
 
 
 def _judge(
@@ -238,8 +218,8 @@ def _judge(
 
 
 def _no_effect(described: dict[str, Any]) -> Term:
-    """A recipe that changed no weight, no logit, or saved no byte is refused, whatever the contract asks."""
-    idle = described["changed_share"] == 0 or described["logits_max_difference"] == 0 or described["size_share"] >= 1
+    """A recipe that changed no weight, or nothing that comes out, or saved no byte is refused, whatever is asked."""
+    idle = described["changed_share"] == 0 or described["output_max_difference"] == 0 or described["size_share"] >= 1
     return at_most("no_effect", 0, float(idle), float(idle))
 
 
@@ -254,4 +234,4 @@ def _verdict(judged: Judgement) -> dict[str, Any]:
 
 
 def _bpb(scores: Scores, boot: Bootstrap, seed: int) -> dict[str, float]:
-    return stats.ratio(scores.nats, scores.bytes, scores.documents, boot, seed).scaled(1 / LN2).json()
+    return stats.ratio(scores.nats, scores.units, scores.documents, boot, seed).scaled(1 / LN2).json()

@@ -1,6 +1,7 @@
-"""Time greedy generation by a model folder in a process of its own, so that memory and caches are of this model alone.
+"""Time generation by a model folder in a process of its own, so that memory and caches are of this model alone.
 
-`python -m tasks.probe MODEL NEW_TOKENS` reads prompts (JSON lists of token ids) from stdin, prints one JSON line.
+`python -m tasks.probe MODEL EACH` reads prompts (JSON lists of token ids, or of a label) from stdin, and prints
+one JSON line.
 """
 
 import json
@@ -18,22 +19,23 @@ from nightforge import models
 from nightforge.errors import NightforgeError
 from tasks.stage import CODE_ROOT
 
-RUNTIMES = {"transformers": "tasks.probe_torch", "onnxruntime-genai": "tasks.probe_genai"}
-"""Loader of model.json → the module whose `measure(model, prompts, new_tokens)` gives seconds a generated token."""
+RUNTIMES = {"transformers": "torch", "onnxruntime-genai": "genai", "array": "array", "onnx": "array"}
+"""Loader of model.json → tasks/probe_<this>.py, whose `measure(model, prompts, each)` gives the seconds that each
+generated token took, or each sample, and whose UNIT says which."""
 
 
 class ProbeFailed(NightforgeError):
     """A model folder could not be loaded, or could not generate."""
 
 
-def in_fresh_process(model: Path, prompts: Sequence[Sequence[int]], new_tokens: int) -> dict[str, float]:
+def in_fresh_process(model: Path, prompts: Sequence[Sequence[int]], each: int) -> dict[str, float]:
     """Figures of `measure`, taken in a new process.
 
     Raises:
         ProbeFailed: with the last lines that the process wrote.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "tasks.probe", str(model), str(new_tokens)],
+        [sys.executable, "-m", "tasks.probe", str(model), str(each)],
         input=json.dumps([list(p) for p in prompts]),
         env=os.environ | {"PYTHONPATH": str(CODE_ROOT)},
         capture_output=True,
@@ -47,14 +49,14 @@ def in_fresh_process(model: Path, prompts: Sequence[Sequence[int]], new_tokens: 
     return figures
 
 
-def measure(model: Path, prompts: Sequence[Sequence[int]], new_tokens: int) -> dict[str, float]:
-    """Time each generated token after a prompt's first. Peak memory is of the whole process, its libraries included."""
-    runtime = import_module(RUNTIMES[models.card(model)["loader"]])
-    seconds = np.array(runtime.measure(model, prompts, new_tokens))
+def measure(model: Path, prompts: Sequence[Sequence[int]], each: int) -> dict[str, float]:
+    """Time what is generated for each prompt. Peak memory is of the whole process, its libraries included."""
+    runtime = import_module(f"tasks.probe_{RUNTIMES[models.card(model)['loader']]}")
+    seconds = np.array(runtime.measure(model, prompts, each))
     return {
         "latency_ms_p50": float(np.quantile(seconds, 0.5) * 1e3),
         "latency_ms_p95": float(np.quantile(seconds, 0.95) * 1e3),
-        "tokens_per_s": float(len(seconds) / seconds.sum()),
+        f"{runtime.UNIT}_per_s": float(len(seconds) / seconds.sum()),
         "peak_memory_mb": peak_memory_mb(),
     }
 

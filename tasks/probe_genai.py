@@ -4,6 +4,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+UNIT = "tokens"
+
 
 def measure(model: Path, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[float]:
     """Seconds of every generated token after a prompt's first, over all prompts; the first prompt warms up.

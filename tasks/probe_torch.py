@@ -9,6 +9,8 @@ import torch
 
 from nightforge import models
 
+UNIT = "tokens"
+
 
 def measure(model: Path, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[float]:
     """Seconds of every generated token after a prompt's first, over all prompts; the first prompt warms up.

@@ -139,7 +139,7 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
 
 
 def check_pass(module: ModuleType) -> None:
-    """COMPATIBLE, apply and least_mb: a plan that is the same twice, a bound above zero and below the dense size."""
+    """COMPATIBLE, least_mb, and apply or check with rewrite: the same twice, a bound above zero and below the dense."""
     from nightforge.compress._context import Context
 
     for key in ("family", "loader", "runtime"):
@@ -147,18 +147,41 @@ def check_pass(module: ModuleType) -> None:
     shapes = {"model.embed_tokens.weight": (300, 64), "model.layers.0.mlp.up_proj.weight": (128, 64)}
     family, loader = min(module.COMPATIBLE["family"]), min(module.COMPATIBLE["loader"])
     context = Context(family, loader, True, shapes)
-    precision, options = twice(lambda: module.apply(context, module.SAMPLE))
-    assert isinstance(precision, str) and all(isinstance(v, str) for v in options.values()), "a plan is words"
+    asked = module.check if hasattr(module, "rewrite") else module.apply
+    if hasattr(module, "rewrite"):
+        _check_rewrite(module)
+    else:
+        precision, options = twice(lambda: asked(context, module.SAMPLE))
+        assert isinstance(precision, str) and all(isinstance(v, str) for v in options.values()), "a plan is words"
     dense_mb = sum(map(prod, shapes.values())) * 4 / 1e6
     least = module.least_mb(context, module.SAMPLE)
     assert 0 < least < dense_mb, f"the least size must lie between 0 and {dense_mb} MB, got {least}"
     with pytest.raises(ConfigError):
-        module.apply(Context("no such family", loader, True, shapes), module.SAMPLE)
+        asked(Context("no such family", loader, True, shapes), module.SAMPLE)
+
+
+def _check_rewrite(module: ModuleType) -> None:
+    """The same graph twice, smaller than before and near it, that runs on any number of rows."""
+    import torch
+
+    from tests import tiny_graph
+
+    net, part, graph = tiny_graph.exported()
+    made = twice(lambda: module.rewrite(copy.deepcopy(graph), part.feeds(), module.SAMPLE).SerializeToString())
+    assert len(made) < len(graph.SerializeToString()), "a pass makes a graph smaller"
+    x = torch.randn(5, 6, generator=torch.Generator().manual_seed(9))
+    wanted, got = net.decode(x, torch.tensor([0, 1, 2, 3, 0])), tiny_graph.run(made, part, x)
+    assert got.shape == wanted.shape, f"expected {tuple(wanted.shape)}, got {tuple(got.shape)}"
+    error = float((got - wanted).norm() / wanted.norm())
+    assert 0 < error < 0.3, f"expected to come near what the graph gave, and not to it, got {error:.3f} of its norm"
 
 
 def check_exporter(module: ModuleType) -> None:
-    """RUNTIME, arguments and write: the same command twice, and no folder out of a builder that wrote nothing."""
+    """RUNTIME and graph, or arguments and write: the same twice, and no folder out of a builder that wrote nothing."""
     assert module.RUNTIME, "an exporter names the runtime that loads what it writes"
+    if hasattr(module, "graph"):
+        _check_graph(module)
+        return
     with tempfile.TemporaryDirectory() as name:
         dense, built, cache, out = (Path(name) / part for part in ("dense", "built", "cache", "out"))
         line = twice(lambda: module.arguments(dense, built, cache, "int4", {"b": "1", "a": "2"}, module.SAMPLE))
@@ -168,3 +191,17 @@ def check_exporter(module: ModuleType) -> None:
         with pytest.raises(DataError):
             module.write(built, dense, out)
         assert not out.exists(), "half an export was kept"
+
+
+def _check_graph(module: ModuleType) -> None:
+    """The same bytes twice, which compute what the part does, for other rows than it was exported with."""
+    import torch
+
+    from tests import tiny_graph
+
+    net, part = tiny_graph.watched()
+    made = twice(lambda: module.graph(net, part, module.SAMPLE).SerializeToString())
+    for rows in (1, 5):
+        x = torch.randn(rows, 6, generator=torch.Generator().manual_seed(9))
+        wanted = net.decode(x, torch.tensor([0, 1, 2, 3, 0])[:rows])
+        torch.testing.assert_close(tiny_graph.run(made, part, x), wanted, rtol=1e-4, atol=1e-5)

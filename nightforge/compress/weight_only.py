@@ -6,14 +6,13 @@ data, so no calibration set is read. The arithmetic is ONNX Runtime's MatMulNBit
 asked of it, what it cannot do, and the least that the result can weigh.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
 from pydantic import Field
 
 from nightforge import config
+from nightforge.compress._context import Context, refuse_other
 from nightforge.errors import ConfigError
 
 COMPATIBLE = {"family": {"causal_lm"}, "loader": {"transformers"}, "runtime": {"onnxruntime-genai"}}
@@ -60,29 +59,13 @@ SAMPLE = Config(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What is known of the dense model without loading its weights."""
-
-    family: str
-    loader: str
-    tied: bool
-    """The output projection is the embedding table."""
-    shapes: Mapping[str, tuple[int, ...]]
-    """Tensor name → shape, as in model.safetensors."""
-
-
 def apply(context: Context, cfg: Config) -> tuple[str, dict[str, str]]:
     """What to ask of ONNX Runtime GenAI's model builder: its precision and its extra options.
 
     Raises:
         ConfigError: the model is not of a kind that this works on, or the values exclude each other.
     """
-    for name, value in (("family", context.family), ("loader", context.loader)):
-        if value not in COMPATIBLE[name]:
-            raise ConfigError(
-                f"compress: weight_only works on {name} {' or '.join(COMPATIBLE[name])}, the dense model is {value!r}."
-            )
+    refuse_other("weight_only", COMPATIBLE, context)
     _check(context, cfg)
     options = {
         "algo_config": cfg.rounding,

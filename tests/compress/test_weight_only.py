@@ -2,7 +2,8 @@
 
 import pytest
 
-from nightforge.compress.weight_only import SAMPLE, Context, apply, least_mb
+from nightforge.compress._context import Context
+from nightforge.compress.weight_only import SAMPLE, apply, least_mb
 from nightforge.errors import ConfigError
 
 SHAPES = {

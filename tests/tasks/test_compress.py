@@ -58,10 +58,10 @@ def test_when_every_recipe_failed_the_stage_fails_with_each_reason() -> None:
 @pytest.mark.parametrize(
     ("found", "met"),
     [
-        ({"changed_share": 0.9, "logits_max_difference": 0.1, "size_share": 0.2}, True),
-        ({"changed_share": 0.0, "logits_max_difference": 0.1, "size_share": 0.2}, False),
-        ({"changed_share": 0.9, "logits_max_difference": 0.0, "size_share": 0.2}, False),
-        ({"changed_share": 0.9, "logits_max_difference": 0.1, "size_share": 1.01}, False),
+        ({"changed_share": 0.9, "output_max_difference": 0.1, "size_share": 0.2}, True),
+        ({"changed_share": 0.0, "output_max_difference": 0.1, "size_share": 0.2}, False),
+        ({"changed_share": 0.9, "output_max_difference": 0.0, "size_share": 0.2}, False),
+        ({"changed_share": 0.9, "output_max_difference": 0.1, "size_share": 1.01}, False),
     ],
 )
 def test_a_recipe_without_effect_is_refused(found: dict[str, Any], met: bool) -> None:
@@ -97,7 +97,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(project: Path, out: Path, recipes: dict[str, Any], limits: dict[str, Any]) -> Any:
     cfg, contract = CompressConfig.model_validate(VALUES | {"recipes": recipes}), Contract.model_validate(limits)
-    where = (project / "dense", project / "evaluate.json", project / "splits", out / "candidates", out / "compressed")
+    where = (
+        project / "dense",
+        project / "evaluate.json",
+        project / "splits",
+        {},
+        out / "candidates",
+        out / "compressed",
+    )
     return compress.run(cfg, contract, 17, *where)
 
 
@@ -106,7 +113,7 @@ def test_a_whole_run(project: Path, tmp_path: Path) -> None:
     measured = run(project, tmp_path, {"int4": INT4, "broken": BROKEN}, LIMITS)
     assert measured.metrics["chosen"] == "int4"
     good, broken = (measured.metrics["candidates"][name] for name in ("int4", "broken"))
-    assert good["meets"] and good["changed_share"] > 0.9 and good["logits_max_difference"] > 0
+    assert good["meets"] and good["changed_share"] > 0.9 and good["output_max_difference"] > 0
     assert broken["meets"] is False and "exited with 1" in broken["failed"]
     assert not (tmp_path / "candidates/broken").exists()
     assert measured.speed["dense"]["latency_ms_p50"] > 0 and measured.speed["candidates"].keys() == {"int4"}

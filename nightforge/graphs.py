@@ -1,0 +1,199 @@
+"""The parts of a network that sampling and scoring call, and ONNX graphs in their place.
+
+Which parts those are is found by watching a family at work, so no family has to say: a method of the network's own
+class, or a layer, that is called from outside any other. A graph takes the place of its part in the network: all else
+(random draws, a scheduler's arithmetic) stays as the family wrote it.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nightforge import array_models
+from nightforge.errors import DataError
+from nightforge.models import CARD, card
+
+LOADER, SUFFIX, REST = "onnx", ".onnx", "rest.safetensors"
+Feeds = dict[str, NDArray[Any]]
+Shape = Any
+"""Of what a part gives: null for a tensor, else a list of such."""
+
+
+class Part(NamedTuple):
+    """What was called from outside any other part, and how."""
+
+    call: Callable[..., Any]
+    names: tuple[str | None, ...]
+    """Of each argument: None by place, else its keyword."""
+    constants: Mapping[int, Any]
+    """Place among the arguments → what it was at every call, for all that is no tensor."""
+    gives: Shape
+    calls: list[tuple[torch.Tensor, ...]]
+    """The tensors of each call."""
+
+    def feeds(self) -> list[Feeds]:
+        """The calls as a graph's inputs."""
+        return [{name(i): t.numpy() for i, t in enumerate(call)} for call in self.calls]
+
+
+def name(i: int) -> str:
+    """Of a graph's input."""
+    return f"in{i}"
+
+
+@contextmanager
+def watch(model: Any) -> Iterator[dict[str, Part]]:
+    """Collect, while the context lasts, the parts of a network that are called: name → part.
+
+    Raises:
+        DataError: a part takes or gives what no graph can.
+    """
+    found: dict[str, Part] = {}
+    inside: list[str] = []
+    places = _places(model)
+    for path, (owner, attribute) in places.items():
+        owner.__dict__[attribute] = _watched(path, getattr(owner, attribute), inside, found)
+    try:
+        yield found
+    finally:
+        for owner, attribute in places.values():
+            del owner.__dict__[attribute]
+
+
+def _places(model: Any) -> dict[str, tuple[Any, str]]:
+    """Where each thing is that may be a part: the module, and the method's name."""
+    own = type(model).__mro__[: type(model).__mro__.index(torch.nn.Module)]
+    methods = {key for one in own for key, value in vars(one).items() if inspect.isfunction(value)}
+    found = {key: (model, key) for key in sorted(methods) if not key.startswith("_")}
+    return found | {path: (module, "forward") for path, module in model.named_modules() if path}
+
+
+def _watched(path: str, call: Callable[..., Any], inside: list[str], found: dict[str, Part]) -> Callable[..., Any]:
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        inside.append(path)
+        try:
+            out = call(*args, **kwargs)
+        finally:
+            inside.pop()
+        if not inside:
+            _note(path, call, args, kwargs, out, found)
+        return out
+
+    return watched
+
+
+def _note(path: str, call: Any, args: Any, kwargs: Any, out: Any, found: dict[str, Part]) -> None:
+    names, given = (*[None] * len(args), *kwargs), (*args, *kwargs.values())
+    constants = {i: value for i, value in enumerate(given) if not isinstance(value, torch.Tensor)}
+    gives = shape_of(out, path)
+    part = found.setdefault(path, Part(call, names, constants, gives, []))
+    if (part.names, part.constants, part.gives) != (names, constants, gives):
+        raise DataError(
+            f"{path}: expected to be called the same way each time but for its tensors, got {names} of which "
+            f"{constants} are no tensors, after {part.names} and {part.constants}."
+        )
+    part.calls.append(tuple(value.detach().cpu().clone() for value in given if isinstance(value, torch.Tensor)))
+
+
+def shape_of(out: Any, path: str) -> Shape:
+    """What a part gives, as plain data.
+
+    Raises:
+        DataError: something that is neither a tensor nor a list or tuple of such.
+    """
+    if isinstance(out, torch.Tensor):
+        return None
+    if not isinstance(out, list | tuple):
+        raise DataError(f"{path}: expected to give tensors, or lists of them, got {type(out).__name__}.")
+    return [shape_of(one, path) for one in out]
+
+
+def flat(out: Any) -> list[torch.Tensor]:
+    """The tensors of what a part gives, in order."""
+    return [out] if isinstance(out, torch.Tensor) else [tensor for one in out for tensor in flat(one)]
+
+
+def _folded(shape: Shape, tensors: Iterator[torch.Tensor]) -> Any:
+    return next(tensors) if shape is None else tuple(_folded(one, tensors) for one in shape)
+
+
+def runner(content: bytes | str, gives: Shape) -> Callable[..., Any]:
+    """A graph, as its bytes or its file, that is called as the part was that it stands for; tensors in, tensors out."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    wanted = {one.name for one in session.get_inputs()}  # what changes nothing is no input of a graph
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
+        feeds = {name(i): np.ascontiguousarray(t.detach().numpy()) for i, t in enumerate(tensors) if name(i) in wanted}
+        return _folded(gives, iter([torch.from_numpy(np.array(value)) for value in session.run(None, feeds)]))
+
+    return run
+
+
+def put(model: Any, runners: Mapping[str, Callable[..., Any]]) -> Any:
+    """The network with graphs in the place of its parts."""
+    places = _places(model)
+    for path, run in runners.items():
+        owner, attribute = places[path]
+        owner.__dict__[attribute] = run
+    return model.eval()
+
+
+def rest(model: Any) -> dict[str, torch.Tensor]:
+    """The tensors of the network itself, of no layer: a family may read them beside its parts."""
+    return {key: value for key, value in model.state_dict().items() if "." not in key}
+
+
+def changed_share(folder: Path) -> float:
+    """Share of a folder's weights that its graphs hold in less than 32 bits: 0 says that compression did nothing."""
+    import onnx
+
+    small = total = 0
+    for file in sorted(folder.glob("*" + SUFFIX)):
+        for tensor in onnx.load(str(file)).graph.initializer:
+            size = int(np.prod(tensor.dims)) if tensor.data_type != onnx.TensorProto.INT64 else 0  # shapes, not weights
+            total += size
+            small += size * (tensor.data_type != onnx.TensorProto.FLOAT)
+    return small / total if total else 0.0
+
+
+def load(folder: Path) -> array_models.Loaded:
+    """A network of images or sounds, of torch or with graphs in it: `sample` and `score` of its family take either.
+
+    Raises:
+        AssetMissing: no model.json, or no weights.
+        DataError: weights of another network.
+    """
+    facts = card(folder)
+    if facts["loader"] != LOADER:
+        return array_models.load(folder)
+    from safetensors.torch import load_file
+
+    loaded = array_models.Loaded(None, facts)
+    model = loaded.family.module.build(loaded.family.cfg, loaded.shape, len(loaded.classes))
+    model.load_state_dict(load_file(folder / REST), strict=False)
+    runners = {path: runner(str(folder / (path + SUFFIX)), gives) for path, gives in facts["parts"].items()}
+    return array_models.Loaded(put(model, runners), facts)
+
+
+def save(folder: Path, graphs: Mapping[str, Any], tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+    """Write a folder that `load` reads: a graph a part (onnx.ModelProto), the tensors that no part holds, the card."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, graph in graphs.items():
+        (folder / (path + SUFFIX)).write_bytes(graph.SerializeToString())
+    save_file(tensors, folder / REST)
+    text = json.dumps({"loader": LOADER, **facts}, indent=2, sort_keys=True, ensure_ascii=False)
+    (folder / CARD).write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,38 @@
+"""What a model of images or sounds costs a record, and what it makes; tasks/score.py runs it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nightforge import array_models, graphs
+from tasks import arrays
+from tasks.score import PROBES, Scores
+
+PROBE_SEED = 7
+
+
+@torch.inference_mode()
+def score(model: Path, split: Path, batch_rows: int, judge: Path) -> Scores:
+    """Score a model folder on a folder of shards, here and now.
+
+    Each record is scored with draws of its own id, so that two models are compared on the same draws.
+    """
+    loaded = graphs.load(model)
+    given, family = arrays.read(split, loaded.media, loaded.classes), loaded.family
+    reader = array_models.load_judge(judge).model
+    nats = [
+        family.module.score(loaded.model, family.cfg, {"x": x, "y": y}, seeds, reader)
+        for x, y, seeds in zip(*(t.split(batch_rows) for t in (given.x, given.y, given.seeds)), strict=True)
+    ]
+    made = family.module.sample(loaded.model, family.cfg, given.y[:PROBES], PROBE_SEED)
+    names = np.array([*loaded.classes, ""])
+    return Scores(
+        ids=np.array(given.ids),
+        documents=np.array(given.documents),
+        labels=names[given.labels],
+        units=np.full(len(given.ids), family.module.units(loaded.shape)),
+        nats=torch.cat(nats).double().numpy(),
+        probes=made.flatten(1).numpy(),
+        prompts=given.labels[:, None],
+    )

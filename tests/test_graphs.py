@@ -1,0 +1,76 @@
+"""Parts are found by watching, and a network with graphs in it does as before."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nightforge import graphs
+from nightforge.errors import DataError
+from tests import tiny_graph
+
+
+class Outer(torch.nn.Module):
+    """Calls a layer, then a method that calls the same layer."""
+
+    def __init__(self, gives: Any = None) -> None:
+        super().__init__()
+        self.inner, self.gives = torch.nn.Linear(2, 2), gives
+
+    def both(self, x: torch.Tensor) -> Any:
+        """A method."""
+        return self.gives or (self.inner(x), [x, x + 1])
+
+
+def test_parts_are_what_is_called_from_outside_any_other() -> None:
+    model, x = Outer(), torch.ones(3, 2)
+    with graphs.watch(model) as parts:
+        model.inner(x)
+        model.both(x)
+        model.both(x)
+    assert {name: len(part.calls) for name, part in parts.items()} == {"inner": 1, "both": 2}
+    assert parts["both"].gives == [None, [None, None]]
+    assert parts["both"].feeds()[0]["in0"].tolist() == x.tolist()
+    assert "both" not in model.__dict__ and "forward" not in model.inner.__dict__, "the network was left watched"
+
+
+def test_what_no_graph_can_do_is_refused() -> None:
+    with (
+        pytest.raises(DataError, match="expected to give tensors, or lists of them, got dict"),
+        graphs.watch(model := Outer({"a": 1})),
+    ):
+        model.both(torch.ones(1, 2))
+    net = tiny_graph.Net()
+    z, y = torch.ones(2, 6), torch.tensor([0, 1])
+    with pytest.raises(DataError, match="called the same way each time"), graphs.watch(net):
+        net.decode(z, y)
+        net.decode(z, y, twice=True)
+
+
+def test_a_graph_takes_the_place_of_its_part() -> None:
+    net, part, graph = tiny_graph.exported()
+    other = tiny_graph.Net()
+    for weight in other.parameters():
+        torch.nn.init.zeros_(weight)
+    other.load_state_dict(graphs.rest(net), strict=False)
+    graphs.put(other, {"decode": graphs.runner(graph.SerializeToString(), part.gives)})
+    z, y = torch.randn(7, 6), torch.arange(7) % 4
+    torch.testing.assert_close(other.decode(z, y), net.decode(z, y), rtol=1e-4, atol=1e-5)
+    assert float(other.scale) == 2, "what is of no part comes along"
+
+
+def test_the_share_of_weights_that_are_held_in_less_than_32_bits(tmp_path: Path) -> None:
+    import copy
+
+    from nightforge.compress import int8_weights
+
+    net, part, graph = tiny_graph.exported()
+    (tmp_path / "decode.onnx").write_bytes(graph.SerializeToString())
+    assert graphs.changed_share(tmp_path) == 0
+    made = int8_weights.rewrite(copy.deepcopy(graph), part.feeds(), int8_weights.SAMPLE)
+    (tmp_path / "decode.onnx").write_bytes(made.SerializeToString())
+    weights = [net.table.weight, net.enter.weight, net.grow.weight, net.leave.weight]
+    integers, scales = sum(w.numel() for w in weights), 4 + 256 + 16 + 1
+    others = 256 + 16 + 32 + 1 + scales  # biases, the norm, the scales
+    assert graphs.changed_share(tmp_path) == pytest.approx(integers / (integers + others), rel=0.02)
