@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nightforge.config import Config
 from nightforge.errors import DataError
@@ -47,6 +47,16 @@ class Settings(Config):
     """CPU threads; another count gives other rounding, so it is a value and not the machine's."""
     watch: Watching
     """What is watched of the run."""
+
+    @model_validator(mode="after")
+    def _seen(self) -> "Settings":
+        hidden = [one.name for one in self.watch.watchers if getattr(one.module, "INSIDE", False)]
+        if self.compile and hidden:
+            raise ValueError(
+                f"watch.watchers {', '.join(hidden)} look inside the network, which a compiled one does not show: "
+                "set compile to false, or leave them out"
+            )
+        return self
 
 
 class At(NamedTuple):

@@ -28,6 +28,9 @@ ASYMPTOTES = {
 }
 """Where the slope goes to zero; of any other at 0."""
 
+INSIDE = True
+"""It needs hooks, which a compiled network does not call."""
+
 
 class Config(BaseConfig):
     """What counts as near."""

@@ -17,6 +17,9 @@ from torch.overrides import TorchFunctionMode
 
 from nightforge.config import Config as BaseConfig
 
+INSIDE = True
+"""It needs hooks, which a compiled network does not call."""
+
 
 class Config(BaseConfig):
     """How much is looked at."""

@@ -12,6 +12,9 @@ import torch
 
 from nightforge.config import Config as BaseConfig
 
+INSIDE = True
+"""It needs hooks, which a compiled network does not call."""
+
 
 class Config(BaseConfig):
     """There is nothing to choose."""
