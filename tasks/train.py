@@ -2,28 +2,37 @@
 
 import csv
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nightforge import loop, precision
+from nightforge import activations, compiling, loop, memory, precision
 from nightforge.batching import order
 from nightforge.errors import SourceMoved
-from nightforge.training import At, Due, Evaluated, Event, Stepped, Timed, Watched, turns
+from nightforge.ranks import ALONE, full
+from nightforge.throughput import Work, figures, together
+from nightforge.throughput import work as measured
+from nightforge.training import Due, Evaluated, Event, NotFinite, Stepped, Timed, Watched, turns
+from tasks import checkpoint, processes
 from tasks.hashing import sha256_file
 from tasks.prepared import SCRATCH, Inputs, Prepared, TrainConfig
 from tasks.progress import report
 from tasks.stage import Measured
+from tasks.trackers import opened
+from tasks.train_boards import cores, samples, shown
+from tasks.train_profile import Profile
+from tasks.trying import Tried, attempt
 from tasks.wiring import home_folder
 
-CHECKPOINT, SAMPLES = "checkpoint.pt", "samples"
-BOARDS = Path(".nightforge/tensorboard/train")
-"""TensorBoard's event files carry the time of day, so they are no output of the stage: `tensorboard --logdir` here."""
+SAMPLES = "samples"
+FAILED = Path(".nightforge/failed/train")
+"""The curves of a run that was ended by a step that is not finite, that step among them."""
 
 
 def run(
@@ -37,35 +46,53 @@ def run(
     work: Path,
     plots: Path,
 ) -> Measured:
-    """Train, keep the best weights, and write the model folder, the curves and the figures."""
+    """Train, keep the best weights, and write the model folder, the curves and the figures.
+
+    Raises:
+        ConfigError: memory ran out; it says what to lower.
+    """
     begun = time.perf_counter()
     check_base(base, cfg.model)
     torch.set_num_threads(cfg.loop.threads)
     torch.manual_seed(seed)
     prepared = prepare(cfg, seed, Inputs(balanced, splits, deps))
-    training, kept = _begin(cfg, seed, prepared, work)
-    resumed = training.step
-    for event in _shown(loop.steps(training, prepared.data, prepared.evaluate, prepared.first), work.name):
-        kept.add(event)
-        if isinstance(event, Evaluated):
-            kept.samples |= {f"{event.step:07d}-{k}": v for k, v in prepared.sample(training.model).items()}
-            report(event.step, cfg.loop.steps, f"steps, {kept.summary(prepared.metric)}")
-        elif isinstance(event, Due):
-            _save(work / CHECKPOINT, {"run": loop.state(training), "kept": kept.state()})
-    kept.write(plots, prepared.metric)
-    facts = {"family": cfg.family.name, "precision": training.precision}
-    prepared.save(dense, training.model.cpu(), facts)
-    (work / CHECKPOINT).unlink(missing_ok=True)
-    speed = kept.speed() | {
+    with memory.explained(cfg.loop.batch_size, cfg.loop.accumulate), processes.joined(cfg.parallel):
+        work = processes.same(work)
+        training, kept = _begin(cfg, seed, prepared, work)
+        resumed = training.step
+        goal, traced = _work(cfg, seed, prepared, training), _profile(cfg, work.name)
+        with kept.told_if_it_fails(prepared.metric), opened(cfg.trackers, work.name, cfg.model_dump()) as boards:
+            events = loop.steps(training, prepared.data, prepared.evaluate, prepared.first)
+            for event in shown(traced.watch(events, resumed), boards, goal, cfg.loop.steps):
+                kept.add(event)
+                if isinstance(event, Evaluated):
+                    with training.ranks.whole():
+                        drawn = prepared.sample(training.model)
+                    kept.samples |= {f"{event.step:07d}-{k}": v for k, v in drawn.items()}
+                    samples(boards, event.step, drawn)
+                    report(event.step, cfg.loop.steps, f"steps, {kept.summary(prepared.metric)}")
+                elif isinstance(event, Due):
+                    checkpoint.save(work, training, kept.state())
+        trained = _trained(training, prepared)
+    if processes.first():
+        kept.write(plots, prepared.metric)
+        prepared.save(dense, trained, {"family": cfg.family.name, "precision": training.precision})
+        checkpoint.clear(work)
+    speed = kept.speed(goal) | {
+        "profile": traced.table,
         "seconds": time.perf_counter() - begun,
         "resumed_from_step": resumed,
         "precision": training.precision,
-        "precision_seconds_per_step": kept.precisions,
+        "precision_seconds_per_step": kept.tried.precision_seconds,
+        "compiled": kept.tried.compiled,
+        "compile_seconds": kept.tried.compile_seconds,
+        "peak_memory_mb": memory.peak_bytes(precision.device()) / 1e6,
         "device": precision.device(),
         "threads": cfg.loop.threads,
         "torch": torch.__version__,
     }
-    return Measured(_metrics(training, kept, prepared.metric) | prepared.metrics(kept.stepped), speed)
+    own = _metrics(training, kept, prepared.metric) | {"activation_variance": kept.tried.activation_variance}
+    return Measured(own | prepared.metrics(kept.stepped), speed)
 
 
 def check_base(base: Path, wanted: str) -> None:
@@ -98,7 +125,7 @@ class Kept:
         self.watched: list[Watched] = []
         self.samples: dict[str, bytes] = {}
         self.timed: list[Timed] = []
-        self.precisions: dict[str, float] = {}
+        self.tried: Tried
         self._homes: dict[type, list[Any]] = {
             Stepped: self.stepped, Evaluated: self.evaluated, Watched: self.watched, Timed: self.timed
         }  # fmt: skip
@@ -112,32 +139,39 @@ class Kept:
         """Plain data, to go into a checkpoint."""
         events = {kind.__name__: [list(event) for event in home] for kind, home in self._homes.items()}
         samples = {name: list(content) for name, content in self.samples.items()}
-        return {"events": events, "samples": samples, "precisions": self.precisions}
+        return {"events": events, "samples": samples, "tried": list(self.tried)}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Back from a checkpoint."""
         for kind, home in self._homes.items():
             home.extend(kind(*values) for values in saved["events"][kind.__name__])
         self.samples = {name: bytes(content) for name, content in saved["samples"].items()}
-        self.precisions = saved["precisions"]
+        self.tried = Tried(*saved["tried"])
 
     def summary(self, metric: str) -> str:
         """Where the run stands, in words."""
         return f"loss {self.stepped[-1].loss:.3f}, {metric} {self.evaluated[-1].value:.4f}"
 
-    def speed(self) -> dict[str, Any]:
-        """Units a second, and the share of each part of the time."""
-        wall = sum(t.seconds["wall"] for t in self.timed)
-        parts = {name for t in self.timed for name in t.seconds} - {"wall"}
-        return {
-            "units_per_s": sum(t.units for t in self.timed) / wall if wall else 0.0,
-            "time_share": {n: sum(t.seconds.get(n, 0.0) for t in self.timed) / wall for n in sorted(parts)},
-        }
+    def speed(self, work: Work) -> dict[str, Any]:
+        """See nightforge.throughput; over the whole run, nothing if it was never looked at."""
+        whole = together(self.timed)
+        return {"work": work._asdict()} | (figures(whole, work, cores()) if whole else {})
+
+    @contextmanager
+    def told_if_it_fails(self, metric: str) -> Iterator[None]:
+        """Write the curves also where a step that is not finite ends the run, to FAILED."""
+        try:
+            yield
+        except NotFinite as e:
+            if processes.first():
+                self.write(FAILED, metric)
+                (FAILED / "error.txt").write_text(f"{e}\n", encoding="utf-8")
+            raise
 
     def write(self, plots: Path, metric: str) -> None:
         """The curves as CSV, and the samples."""
         plots.mkdir(parents=True, exist_ok=True)
-        logged = list(self.stepped[-1].logged)
+        logged = list(dict.fromkeys(name for step in self.stepped for name in step.logged))
         header = [*Stepped._fields[:-1], *logged]
         rows = [[*step[:-1], *(step.logged.get(name, 0.0) for name in logged)] for step in self.stepped]
         _csv(plots / "steps.csv", header, rows)
@@ -155,65 +189,48 @@ class Kept:
 
 def _begin(cfg: TrainConfig, seed: int, prepared: Prepared, work: Path) -> tuple[loop.Run, Kept]:
     """The run, fresh or from its checkpoint, and what was kept of it so far."""
-    kept, saved, model = Kept(), None, prepared.model.to(precision.device())
-    if (work / CHECKPOINT).exists():
-        saved = torch.load(work / CHECKPOINT, weights_only=True, map_location=precision.device())
-        kept.restore(saved["kept"])
-        report(saved["run"]["step"], cfg.loop.steps, "steps were made before; going on from there")
-    chosen = saved["run"]["precision"] if saved else cfg.loop.precision
-    family = turns(cfg.family)
-    if chosen == "auto":
-        rows = next(order(prepared.data.sizes, cfg.loop.batch_size, seed))
-        batch = prepared.data.batch(rows).to(precision.device())
-
-        def loss(trial: Any) -> torch.Tensor:
-            losses = [turn.loss(trial, batch.tensors, At(0, cfg.loop.steps))[0] for turn in family]
-            return torch.stack(losses).sum() / batch.units
-
-        kept.precisions = precision.seconds(model, loss, precision.device())
-        chosen = precision.faster(kept.precisions)
-    training = loop.start(model, family, cfg.loop, seed, chosen)
-    if saved:
-        loop.restore(training, saved["run"])
+    kept, ranks, model = Kept(), ALONE, prepared.model.to(precision.device())
+    if cfg.loop.recompute:
+        activations.recompute(model)
+    folder = checkpoint.latest(work)
+    plain = checkpoint.plain(folder) if folder else {}
+    if plain:
+        kept.restore(plain["kept"])
+        forward = compiling.network(model) if kept.tried.compiled else model
+        report(plain["run"]["step"], cfg.loop.steps, "steps were made before; going on from there")
+    else:
+        forward, kept.tried = attempt(cfg, seed, prepared)
+    if cfg.parallel:
+        kept.tried, model = processes.same(kept.tried), deepcopy(model)
+        ranks = cfg.parallel.module.spread(model, len(turns(cfg.family)), cfg.parallel.cfg)
+        forward = compiling.network(model) if kept.tried.compiled else model
+        prepared.model.cpu()  # takes the weights in the end
+    training = loop.start(model, turns(cfg.family), cfg.loop, seed, kept.tried.precision, ranks, forward)
+    if folder:
+        checkpoint.restore(folder, training, plain["run"])
     return training, kept
 
 
-def _save(path: Path, content: dict[str, Any]) -> None:
-    """Written whole or not at all, also if the machine is switched off."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as f:
-        torch.save(content, f)
-        f.flush()
-        os.fsync(f.fileno())
-    partial.replace(path)
+def _trained(training: loop.Run, prepared: Prepared) -> Any:
+    """The model on the CPU, put together where processes shared it out."""
+    if training.model is prepared.model:
+        return training.model.cpu()
+    prepared.model.load_state_dict({name: full(v).cpu() for name, v in training.model.state_dict().items()})
+    return prepared.model.eval()
 
 
-def _shown(events: Iterator[Event], name: str) -> Iterator[Event]:
-    """The same events, shown in TensorBoard as they pass."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(BOARDS / name)) as board:
-        for event in events:
-            for label, value in _figures(event).items():
-                board.add_scalar(label, value, event.step)
-            yield event
+def _profile(cfg: TrainConfig, name: str) -> Profile:
+    """Of the first process."""
+    return Profile(cfg.profile if processes.first() else None, cfg.loop.steps, name)
 
 
-def _figures(event: Event) -> dict[str, float]:
-    """The figures of an event, by the name that they have on a board."""
-    match event:
-        case Stepped():
-            own = {"loss": event.loss, "lr": event.lr, "grad_norm": event.grad_norm}
-            return {f"train/{name}": value for name, value in (own | event.logged).items()}
-        case Evaluated():
-            return {"validation/value": event.value}
-        case Watched():
-            return event.figures
-        case Timed():
-            shares = {f"time/{name}": s / event.seconds["wall"] for name, s in event.seconds.items() if name != "wall"}
-            return shares | {"speed/units_per_s": event.units / event.seconds["wall"]}
-        case Due():
-            return {}
+def _work(cfg: TrainConfig, seed: int, prepared: Prepared, training: loop.Run) -> Work:
+    """What the speed of the run is held against, measured on its first batch."""
+    sizes, settings = prepared.data.sizes, cfg.loop
+    rows = next(order(sizes, settings.batch_size, seed))
+    epoch = float(sizes.sum() / sizes[rows].sum())
+    first = prepared.data.batch(rows)
+    return measured(prepared.model, training.turns, first, epoch, settings.steps, training.precision)
 
 
 def _csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
