@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from nightforge import media_signals
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -38,8 +40,8 @@ Profile = dict[str, Any]
 def profile(rows: "pl.DataFrame") -> Profile:
     """What is remembered of a table of signals: row count, decile edges and counts of numbers, counts of names."""
     numbers = {}
-    for name in NUMBERS:
-        values = rows[name].to_numpy()
+    for name in [*NUMBERS, *(name for name in media_signals.NUMBERS if name in rows.columns)]:
+        values = _values(rows, name)
         edges = _edges(values)
         numbers[name] = {"edges": edges.tolist(), "counts": _binned(values, edges).astype(int).tolist()}
     return {"rows": len(rows), "numbers": numbers, "names": {name: _named(rows, name) for name in NAMES}}
@@ -54,7 +56,7 @@ def compare(then: Profile, rows: "pl.DataFrame") -> dict[str, Any]:
     found: dict[str, Any] = {"rows_ratio": len(rows) / then["rows"] if then["rows"] else math.nan}
     for name, was in then["numbers"].items():
         edges = np.asarray(was["edges"])
-        found[name] = _psi(np.asarray(was["counts"], float), _binned(rows[name].to_numpy(), edges))
+        found[name] = _psi(np.asarray(was["counts"], float), _binned(_values(rows, name), edges))
     for name, was in then["names"].items():
         now = _named(rows, name, set(was))
         every = sorted(was | now)
@@ -64,6 +66,11 @@ def compare(then: Profile, rows: "pl.DataFrame") -> dict[str, Any]:
     ratios = [now.get(name, 0) / count for name, count in was.items() if count >= SHARE_ROWS_MIN]
     found["source"]["rows_ratio_min"] = min(ratios, default=found["rows_ratio"])
     return found
+
+
+def _values(rows: "pl.DataFrame", name: str) -> npt.NDArray[Any]:
+    """A number of the rows that have it: a text has no brightness."""
+    return rows[name].drop_nulls().to_numpy() if name in rows.columns else np.empty(0)
 
 
 def share_change(then: Mapping[str, int], now: Mapping[str, int]) -> float:

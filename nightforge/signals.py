@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from nightforge import privacy
+from nightforge import media_signals, privacy
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,7 +71,8 @@ _SUSPECT = (
 
 
 def of_batch(batch: pa.RecordBatch) -> "pl.DataFrame":
-    """The signals of a batch of records with the columns `READ`: a row each, with the columns `COLUMNS`."""
+    """The signals of a batch of records with the columns `READ`: a row each, with the columns `COLUMNS`; and where a
+    record is a picture or a sound, with those of nightforge/media_signals.py."""
     import polars as pl
 
     raw = pl.DataFrame(pl.from_arrow(batch))
@@ -86,7 +87,8 @@ def of_batch(batch: pa.RecordBatch) -> "pl.DataFrame":
         **_characters(frame["text"].to_arrow()),
         **_findings(frame["text"]),
     )
-    return found.select(pl.col(name).cast(getattr(pl, kind)) for name, kind in COLUMNS.items())
+    found = found.select(pl.col(name).cast(getattr(pl, kind)) for name, kind in COLUMNS.items())
+    return found.hstack(media_signals.of(frame["media_type"].to_list(), frame["content"]).get_columns())
 
 
 def _of_text() -> dict[str, "pl.Expr"]:

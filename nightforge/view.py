@@ -1,4 +1,4 @@
-"""A record as the cleaning rules see it: its words, lines and paragraphs, each worked out once and shared by all."""
+"""A record as the cleaning rules see it: its words and lines, its pixels, each worked out once and shared by all."""
 
 import re
 from collections import Counter
@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from nightforge import pictures, sounds
 from nightforge import words as words_of
 from nightforge.records import Record
 
@@ -40,6 +41,26 @@ class View:
             self.tokens = list(words)
             self.words = [w for w in self.tokens if w.isalnum() or any(map(str.isalnum, w))]
             self.folded = [w.casefold() for w in self.words]
+
+    @once
+    def pixels(self) -> pictures.Pixels | None:
+        """(height, width, 3) the picture that the record is, on white; none where it is no picture."""
+        if not self.record.media_type.startswith("image/"):
+            return None
+        try:
+            return pictures.pixels(self.record.content or b"")
+        except pictures.NotAPicture:
+            return None
+
+    @once
+    def sound(self) -> sounds.Sound | None:
+        """The sound that the record is; none where it is no sound."""
+        if not self.record.media_type.startswith("audio/"):
+            return None
+        try:
+            return sounds.decoded(self.record.content or b"")
+        except sounds.NotASound:
+            return None
 
     @once
     def words(self) -> list[str]:

@@ -60,7 +60,7 @@ def run(
     if not (work / FACTS).exists():
         prepare(cfg, splits / "train", plan, work)
     facts = json.loads((work / FACTS).read_text(encoding="utf-8"))
-    spec, near = cfg.as_json(), split.near.model_dump_json()
+    spec, near = cfg.as_json(), split.near.model_dump_json() if split.near else chunk.NONE
     places = splits.resolve(), assets.resolve(), work.resolve()
     jobs = [Job(number, spec, near, seed, *places) for number in range(facts["chunks"])]
     missing = [job for job in jobs if not job.folder.exists()]
@@ -87,12 +87,13 @@ def prepare(cfg: AugmentConfig, train: Path, plan: Path, work: Path) -> None:
     for made in ("rows", "made"):
         shutil.rmtree(work / made, ignore_errors=True)
         (work / made).mkdir(parents=True)
+    held = cfg.quality.label if cfg.quality else None
     keys = array("Q")
     sample: list[tuple[int, int, int, str, Any]] = []
     for at, record in enumerate(shards.read(train)):
-        keys.append(chunk.key(record.text))
-        if cfg.quality.label and record.label is not None:
-            _sample(sample, at, record, cfg.quality.label.rows_max)
+        keys.append(chunk.key(record))
+        if held and record.label is not None:
+            _sample(sample, at, record, held.rows_max)
     np.save(work / chunk.HASHES, np.sort(np.asarray(keys)))
     learnt = learn_labels((n, label, hashes) for _, _, n, label, hashes in sorted(sample, key=lambda s: s[1]))
     if learnt:
@@ -146,7 +147,7 @@ def gather(train: Path, plan: Path, folders: list[Path], balanced: Path, augment
             originals, planned = originals + 1, planned + count
             labels[record.label or "none"] += 1
             while count and copy is not None and copy.meta["parent"] == record.id:
-                if (key := chunk.key(copy.text)) in known:
+                if (key := chunk.key(copy)) in known:
                     name = copy.meta["augmenter"]
                     rejects.put(copy, name, Reject("equals_another_row", evidence(copy.text)))
                     rejected.setdefault(name, Counter())["equals_another_row"] += 1

@@ -14,8 +14,11 @@ import numpy.typing as npt
 import xxhash
 from pydantic import Field
 
+from nightforge import media_variants
 from nightforge.config import Config
+from nightforge.media_variants import MediaQuality
 from nightforge.methods import Chosen, Method
+from nightforge.pictures import Alike, Looks, NotAPicture, look, pixels
 from nightforge.privacy import evidence
 from nightforge.records import Record, Reject
 from nightforge.similar import Index, Near, sketch
@@ -23,9 +26,11 @@ from nightforge.variants import Labels, Quality, problem
 from nightforge.words import folded
 from tasks import shards
 from tasks.shards import RecordShards, RejectShards
-from tasks.split import judged_rows
+from tasks.split import judged_records, judged_rows
 
 HASHES, LABELS = "train.npy", "labels.npz"
+NONE = "null"
+"""JSON for no value."""
 
 
 class Weighted(Config):
@@ -42,8 +47,10 @@ class AugmentConfig(Config):
 
     methods: list[Weighted] = Field(min_length=1)
     """What varies them."""
-    quality: Quality
-    """Which variants may be trained on."""
+    quality: Quality | None
+    """Which variants of texts may be trained on; null: not asked, for there are none."""
+    media: MediaQuality | None
+    """Which variants of pictures and sounds; null: not asked."""
 
     def as_json(self) -> str:
         """For another process."""
@@ -56,6 +63,7 @@ class Job(NamedTuple):
     number: int
     cfg: str
     near: str
+    """JSON of `split.near`, which may be null."""
     seed: int
     splits: Path
     assets: Path
@@ -82,8 +90,9 @@ def vary(job: Job) -> None:
         job.seed,
         job.assets,
         np.load(job.work / HASHES, mmap_mode="r"),
-        held_out(job.splits, job.near),
+        held_out(job.splits, job.near) if job.near != NONE else None,
         Labels.load(job.work / LABELS) if (job.work / LABELS).exists() else None,
+        job.splits,
     )
     partial = job.folder.with_name(f".{job.folder.name}")
     with RecordShards(partial / "made") as made, RejectShards(partial / "rejects") as rejects:
@@ -103,9 +112,30 @@ def held_out(splits: Path, near: str) -> Index:
     return judged_rows(splits, Near(**json.loads(near)))
 
 
-def key(text: str) -> int:
-    """Equal for texts that differ in case, spacing and punctuation alone."""
-    return xxhash.xxh3_64_intdigest((" ".join(folded(text)) or text).encode("utf-8", "surrogatepass"))
+@lru_cache(maxsize=1)
+def held_out_looks(splits: Path, near: str) -> Looks:
+    """Every picture of the splits that are not trained on, once a process."""
+    seen = Looks(Alike(**json.loads(near)))
+    for record in judged_records(splits):
+        if one := look_of(record):
+            seen.add(one)
+    return seen
+
+
+def look_of(record: Record) -> bytes | None:
+    """What the picture that a record is looks like; none where it is no picture."""
+    if not record.media_type.startswith("image/"):
+        return None
+    try:
+        return look(pixels(record.content or b""))
+    except NotAPicture:
+        return None
+
+
+def key(record: Record) -> int:
+    """Equal for texts that differ in case, spacing and punctuation alone; of pictures and sounds for equal content."""
+    said = (" ".join(folded(record.text)) or record.text).encode("utf-8", "surrogatepass")
+    return xxhash.xxh3_64_intdigest(said if record.content is None else record.content)
 
 
 class Maker:
@@ -117,10 +147,11 @@ class Maker:
         seed: int,
         assets: Path,
         train: npt.NDArray[np.uint64],
-        others: Index,
+        others: Index | None,
         labels: Labels | None,
+        splits: Path,
     ) -> None:
-        """`train` are the sorted keys of the train split, `others` what may not be neared."""
+        """`train` are the sorted keys of the train split, `others` what may not be neared; null: anything may."""
         self.cfg, self.seed, self.assets, self.train, self.others, self.labels = (
             cfg,
             seed,
@@ -129,6 +160,8 @@ class Maker:
             others,
             labels,
         )
+        near = cfg.media.near if cfg.media else None
+        self.looks = held_out_looks(splits, near.model_dump_json()) if near else None
         self.made: set[int] = set()
         self.refused: dict[str, Counter[str]] = {}
         """Method → reason → variants refused, also where a later one was taken."""
@@ -143,20 +176,29 @@ class Maker:
             for variant in method.module.vary(record, method.cfg, rng, self.assets):
                 tried = replace(variant, meta={**variant.meta, "augmenter": method.name, "copy": copy})
                 if not (reason := self._problem(record, tried)):
-                    self.made.add(key(tried.text))
+                    self.made.add(key(tried))
                     break
                 self.refused.setdefault(method.name, Counter())[reason] += 1
             yield tried, method.name, Reject(reason, evidence(tried.text)) if reason else None
 
     def _problem(self, record: Record, variant: Record) -> str:
         """Why a variant may not be added to the train split, or nothing; what costs least is asked first."""
-        this = key(variant.text)
+        this = key(variant)
         at = int(np.searchsorted(self.train, np.uint64(this)))
         if this in self.made or (at < len(self.train) and int(self.train[at]) == this):
             return "equals_another_row"
-        if why := problem(record, variant, self.cfg.quality, self.labels):
+        if variant.content is not None:
+            return self._media_problem(record, variant)
+        if self.cfg.quality and (why := problem(record, variant, self.cfg.quality, self.labels)):
             return why
-        return "near_another_split" if self.others.find(sketch(variant.text, self.others.near)) is not None else ""
+        near = self.others and self.others.find(sketch(variant.text, self.others.near))
+        return "" if near is None else "near_another_split"
+
+    def _media_problem(self, record: Record, variant: Record) -> str:
+        if self.cfg.media and (why := media_variants.problem(record, variant, self.cfg.media)):
+            return why
+        near = self.looks and (one := look_of(variant)) and self.looks.find(one)
+        return "" if near is None else "near_another_split"
 
 
 def refused(folders: list[Path]) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def judged(record: Record, rules: list[Rule], tally: Tally) -> tuple[View, list[
             changed = _edited(view.record, rule, tally)
             if changed is not view.record:
                 view = View(changed)
-            if not changed.text or changed.text.isspace():
+            if changed.content is None and (not changed.text or changed.text.isspace()):
                 return view, [*found, (rule.name, Reject("empty", ""))]
             continue
         for said in rule.call(view):

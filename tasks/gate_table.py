@@ -2,17 +2,19 @@
 
 import json
 import math
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nightforge import drift
 from nightforge.errors import DataError
+from nightforge.pictures import Alike, Looks, NotAPicture, look, pixels
 from nightforge.signals import COLUMNS, READ, flatten, of_batch, plain_id
-from nightforge.similar import Index, Near, sketch
+from nightforge.similar import Index, Near, Sketch, sketch
 from tasks import shards
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ BATCH_BYTES, BATCH_ROWS = 16 << 20, 50_000
 TRAIN, REJECTED = "train", "rejected.json"
 NEAR = Near(shingle_words=3, bands=32, rows=4, jaccard_min=0.7)
 """What no honest split has on both its sides, whatever the values of the stage that dealt it."""
+ALIKE = Alike(bits_max=2, difference_max=0.02)
+"""The same of pictures."""
+RATIOS = ("n_words", "alpha_share", "brightness", "contrast", "seconds", "loudness_db")
+"""Signals whose mean in a split is held against that in train, where rows have them."""
 SCORES = "scores.parquet"
 KEYS = ["words_hash", "document_hash", "origin_hash", "origin_label_hash"]
 """Columns that rows are matched by, of no meaning to an expectation."""
@@ -103,10 +109,10 @@ def batches(folder: Path, wanted: list[str]) -> Iterator[pa.RecordBatch]:
 
 
 def table(folder: Path) -> "pl.DataFrame":
-    """The signals of a folder of shards: the columns `COLUMNS`, a row each record."""
+    """The signals of a folder of shards: the columns `COLUMNS`, a row each record, and what of_batch adds to them."""
     import polars as pl
 
-    return pl.concat([_no_rows(), *map(of_batch, batches(folder, READ))], rechunk=False)
+    return pl.concat([_no_rows(), *map(of_batch, batches(folder, READ))], rechunk=False, how="diagonal")
 
 
 def _no_rows() -> "pl.DataFrame":
@@ -161,30 +167,64 @@ def _compare_splits(rows: "pl.DataFrame") -> tuple["pl.DataFrame", Facts]:
 
 def _like(part: "pl.DataFrame", whole: dict[str, int], train: "pl.DataFrame") -> Facts:
     """How far the rows of a split are from what they should be a fair sample of."""
-    return {
-        "label_share_deviation": drift.share_change(whole, _labels(part)),
-        "n_words_ratio": _over(part, train, "n_words"),
-        "alpha_share_ratio": _over(part, train, "alpha_share"),
-    }
+    have = set(part.columns) & set(train.columns)
+    ratios = {f"{name}_ratio": _over(part, train, name) for name in RATIOS if name in have}
+    return {"label_share_deviation": drift.share_change(whole, _labels(part)), **ratios}
 
 
 def _near_train(rows: "pl.DataFrame", folder: Path, names: list[str]) -> "pl.DataFrame":
-    """Marks rows that models are judged on and that a row of train comes `NEAR`, one for each such row of train.
+    """Marks rows that models are judged on and that a row of train comes `NEAR` or looks `ALIKE`, one for each such row
+    of train.
 
-    Memory: a sketch a judged row (see nightforge/similar.py); rows of train stream by.
+    Memory: a sketch or a look a judged row (nightforge/similar.py, pictures.py); rows of train stream by.
     """
     import polars as pl
 
     judged = (rows["split"] != TRAIN).arg_true()
-    index = Index((sketch(text, NEAR) for text in _texts(folder, [n for n in names if n != TRAIN])), NEAR)
-    found = {index.find(sketch(text, NEAR)) for text in _texts(folder, [n for n in names if n == TRAIN])}
+    held, train = [n for n in names if n != TRAIN], [n for n in names if n == TRAIN]
+    found = _near_texts(folder, held, train) | (_alike(folder, held, train) if "width_px" in rows.columns else set())
     marks = pl.zeros(len(rows), pl.Int8, eager=True)
-    hit = judged.gather(sorted(at for at in found if at is not None))
-    return rows.with_columns(near_train=marks.scatter(hit, 1))
+    return rows.with_columns(near_train=marks.scatter(judged.gather(sorted(found)), 1))
 
 
-def _texts(folder: Path, names: list[str]) -> Iterator[str]:
-    return (text for name in names for batch in batches(folder / name, ["text"]) for text in batch["text"].to_pylist())
+def _near_texts(folder: Path, held: list[str], train: list[str]) -> set[int]:
+    """Places among the rows of the held splits of one text near each of train; what has content is no text."""
+    places = array("Q")
+
+    def sketches() -> Iterator[Sketch]:
+        for at, (text, media_type) in enumerate(_columns(folder, held, ["text", "media_type"])):
+            if media_type.startswith("text/"):
+                places.append(at)
+                yield sketch(text, NEAR)
+
+    index = Index(sketches(), NEAR)
+    texts = (text for text, kind in _columns(folder, train, ["text", "media_type"]) if kind.startswith("text/"))
+    return {places[at] for text in texts if (at := index.find(sketch(text, NEAR))) is not None}
+
+
+def _alike(folder: Path, held: list[str], train: list[str]) -> set[int]:
+    """The same of pictures."""
+    seen, places = Looks(ALIKE), array("Q")
+    for at, one in enumerate(_looks(folder, held)):
+        if one is not None:
+            places.append(at)
+            seen.add(one)
+    found = (seen.find(one) for one in _looks(folder, train) if one is not None)
+    return {places[at] for at in found if at is not None}
+
+
+def _looks(folder: Path, names: list[str]) -> Iterator[bytes | None]:
+    for content, media_type in _columns(folder, names, ["content", "media_type"]):
+        try:
+            yield look(pixels(content)) if media_type.startswith("image/") else None
+        except NotAPicture:
+            yield None
+
+
+def _columns(folder: Path, names: list[str], wanted: list[str]) -> Iterator[tuple[Any, ...]]:
+    for name in names:
+        for batch in batches(folder / name, wanted):
+            yield from zip(*(batch[column].to_pylist() for column in wanted), strict=True)
 
 
 def _compare_with_splits(rows: "pl.DataFrame", folder: Path, names: list[str]) -> tuple["pl.DataFrame", Facts]:

@@ -73,11 +73,12 @@ def _read(
 ) -> dict[str, int]:
     """Read one source; returns its files, rows kept and rows rejected."""
     counts = {"files": 0, "rows_kept": 0, "rows_rejected": 0}
+    told = _told(place, home)
     for path, handle in opened(place, home):
         counts["files"] += 1
-        for item in _items(place, path, handle):
+        for item in _items(place, path, handle, told):
             if isinstance(item, Record):
-                kept.put(_placed(item, f"{place.name}:{path}"))
+                kept.put(_placed(item, place.name, path))
                 labels[item.label or "none"] += 1
                 counts["rows_kept"] += 1
             else:
@@ -87,17 +88,29 @@ def _read(
     return counts
 
 
-def _items(place: Source, path: str, handle: BinaryIO) -> Iterator[Record | Reject]:
+def _told(place: Source, home: Path) -> tuple[Any, ...]:
+    """What lists beside the files of a source tell about them, for a reader that takes such; else nothing."""
+    method: Any = place.format
+    wanted = getattr(method.cfg, "listed", None)
+    if wanted is None:
+        return ()
+    lists = [method.module.listed(h, wanted) for path, h in opened(place, home) if Path(path).name == wanted.file]
+    return ({name: about for one in lists for name, about in one.items()},) if lists else ()
+
+
+def _items(place: Source, path: str, handle: BinaryIO, told: tuple[Any, ...]) -> Iterator[Record | Reject]:
     """What a reader makes of one file; its complaints name the file."""
     method: Any = place.format
     try:
-        yield from method.module.read(handle, method.cfg)
+        yield from method.module.read(handle, method.cfg, *told)
     except (ConfigError, DataError) as e:
         raise (e if path in str(e) else type(e)(f"{place.name}: {path}: {e}")) from None
 
 
-def _placed(record: Record, address: str) -> Record:
-    return replace(record, source=f"{address}#{record.source}")
+def _placed(record: Record, source: str, path: str) -> Record:
+    """The record with where it came from: `source:path#place`, of a file that is a record `source:folder#name`."""
+    folder, _, name = path.rpartition("/")
+    return replace(record, source=f"{source}:{path}#{record.source}" if record.source else f"{source}:{folder}#{name}")
 
 
 def _row(reject: Reject, address: str) -> dict[str, Any]:

@@ -219,6 +219,8 @@ def _write(
     cfg: KnowledgeConfig, split: SplitConfig, seed: int, told: Graph, splits: Path, out: Path, tally: Tally, room: int
 ) -> Written:
     """Write the texts there is room for: by lot, but those first that tell a fact which none before them told."""
+    if split.near is None:
+        raise ConfigError("knowledge: split.near is null, so nothing holds told facts apart from judged rows; set it.")
     judged = judged_rows(splits, split.near)
     before, seen, heard = tally.reasons.total(), set[int](), np.zeros(len(told.edges), bool)
     why: list[str] = []

@@ -26,8 +26,8 @@ from nightforge.config import Config
 from nightforge.errors import RowsLost
 from nightforge.overlap import Items, Overlap
 from nightforge.privacy import evidence
-from nightforge.records import Reject, document
-from nightforge.similar import Index, Near, clusters, sketch
+from nightforge.records import Record, Reject, document
+from nightforge.similar import Clusters, Index, Near, clusters, sketch
 from nightforge.words import folded
 from tasks import shards
 from tasks.clean_signatures import Spill, Spilled
@@ -74,8 +74,9 @@ class SplitConfig(Config):
     be judged on rows that they were trained on. The global seed may change from run to run."""
     shares: Shares
     """How much each split gets."""
-    near: Near
-    """What counts as too near to stand on both sides; wider than the rule that cleans."""
+    near: Near | None
+    """What counts as too near to stand on both sides; wider than the rule that cleans. It is about words: null for
+    pictures and sounds, whose near-duplicates the rules that clean must have found."""
     decontaminate: Overlap | None
     """Which runs of words no row of train may share with a row of another split; null lets them stand."""
 
@@ -118,7 +119,7 @@ def run(cfg: SplitConfig, clean: Path, splits: Path, split_rejects: Path) -> dic
 
 def grouped(clean: Path, cfg: SplitConfig, held: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
     """The first row of each row's group, and the hash of (seed, label, document) of each row: (rows,) both."""
-    rows = shards.count(clean)
+    rows, near = shards.count(clean), cfg.near
     documents, points = np.empty(rows, np.uint64), np.empty(rows, np.uint64)
     shutil.rmtree(held, ignore_errors=True)
     held.mkdir(parents=True)
@@ -129,10 +130,10 @@ def grouped(clean: Path, cfg: SplitConfig, held: Path) -> tuple[npt.NDArray[np.i
             for at in range(0, rows, ROWS_AT_ONCE):
                 some = list(islice(records, ROWS_AT_ONCE))
                 ids.extend([record.id.encode() for record in some])
-                sketches.extend([sketch(record.text, cfg.near).tobytes() for record in some])
+                sketches.extend([sketch(record.text, near).tobytes() if near else b"" for record in some])
                 documents[at : at + len(some)] = [_hash(document(r)) for r in some]
                 points[at : at + len(some)] = [_hash(f"{cfg.seed}\0{r.label or 'none'}\0{document(r)}") for r in some]
-        found = clusters(Spilled([held], "0", np.ones(rows, np.bool_)), cfg.near)
+        found = clusters(Spilled([held], "0", np.ones(rows, np.bool_)), near) if near else Clusters(rows)
     _, first, which = np.unique(documents, return_index=True, return_inverse=True)
     found.join(first[which], np.arange(rows))
     return found.every_root(), points
@@ -168,10 +169,15 @@ def _items(clean: Path, dealt: npt.NDArray[np.int8], names: list[str]) -> Iterat
             yield f"{name} {record.id}", folded(record.text)
 
 
+def judged_records(splits: Path) -> Iterator[Record]:
+    """Every row of the splits that are not trained on."""
+    others = sorted(folder for folder in splits.iterdir() if folder.is_dir() and folder.name != TRAIN)
+    return (record for folder in others for record in shards.read(folder))
+
+
 def judged_rows(splits: Path, near: Near) -> Index:
-    """Every row of the splits that are not trained on: what is made for training comes near none of them."""
-    others = sorted(folder for folder in splits.iterdir() if folder.is_dir() and folder.name != "train")
-    return Index((sketch(record.text, near) for folder in others for record in shards.read(folder)), near)
+    """An index of the texts of those rows: what is made for training comes near none of them."""
+    return Index((sketch(record.text, near) for record in judged_records(splits)), near)
 
 
 def deviation(counts: dict[str, Counter[str]]) -> float:

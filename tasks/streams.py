@@ -57,6 +57,7 @@ class _Guarded(io.RawIOBase):
 
     def __init__(self, file: BinaryIO, path: str, reaching: Reaching, packed: BinaryIO | None) -> None:
         self.file, self.path, self.reaching, self.packed = file, path, reaching, packed
+        self.name = path  # a BufferedReader's name is that of what it buffers: readers of whole files look at it
 
     def readable(self) -> bool:
         return True

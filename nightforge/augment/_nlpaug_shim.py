@@ -10,11 +10,15 @@ when each part may go.
 5. nlpaug's dictionary of misspellings comes in the order of a set, which differs from process to process.
 6. nlpaug's ContextualWordEmbsAug calls what transformers 5 no longer has (makcedward/nlpaug#187), its back-translation
    loads models on its own: contextual.py and back_translation.py use transformers themselves.
+7. nlpaug's ShiftAug raises where the direction is to be drawn, and its NoiseAug adds noise of a loudness that hangs on
+   the length of the sound: the audio_*.py draw themselves and call what changes the samples (nlpaug.model.audio).
+   SpeedAug, PitchAug and VtlpAug need librosa, and are left out.
 """
 
 import random
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,3 +93,16 @@ def stock_synonyms(folder: Path) -> Any:
             return Dictionary(lang="eng")
 
     return Synonyms()
+
+
+@contextmanager
+def numpy_drawing(rng: random.Random) -> Iterator[None]:
+    """Let numpy's global generator, from which nlpaug's sounds draw, answer from `rng`; afterwards it is as it was."""
+    import numpy as np
+
+    before = np.random.get_state()
+    np.random.seed(rng.getrandbits(32))
+    try:
+        yield
+    finally:
+        np.random.set_state(before)

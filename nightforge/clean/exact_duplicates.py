@@ -20,8 +20,9 @@ SAMPLE = Config()
 
 
 def signature(view: View, cfg: Config) -> bytes:
-    """128-bit hash of the folded words; of the text itself where it has none."""
-    return xxhash.xxh3_128_digest((" ".join(view.folded) or view.text).encode("utf-8", "surrogatepass"))
+    """128-bit hash of the folded words, or of a text that has none, and of the content, where there is any."""
+    said = (" ".join(view.folded) or view.text).encode("utf-8", "surrogatepass")
+    return xxhash.xxh3_128_digest(said + (view.record.content or b""))
 
 
 def select(signatures: Signatures, cfg: Config) -> Iterator[tuple[int, Reject]]:

@@ -1,6 +1,5 @@
 """Pictures as arrays: PNG, JPEG, WebP, GIF (its first frame), BMP, by Pillow."""
 
-import io
 from typing import Literal
 
 import numpy as np
@@ -9,6 +8,7 @@ from pydantic import Field
 
 from nightforge.config import Config as BaseConfig
 from nightforge.errors import DataError
+from nightforge.pictures import NotAPicture, on_ground, opened, png
 from nightforge.records import Record
 
 
@@ -37,20 +37,15 @@ def array(record: Record, cfg: Config) -> NDArray[np.float32]:
     Raises:
         DataError: its content is no picture; the message names the record.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(record.content or b"")) as opened:
-            picture = opened.convert("RGBA") if "A" in opened.getbands() or "transparency" in opened.info else opened
-            if picture.mode == "RGBA":
-                behind = Image.new("RGBA", picture.size, (cfg.background,) * 3 + (255,))
-                picture = Image.alpha_composite(behind, picture)
-            picture = picture.convert(cfg.mode)
-            if picture.size != (cfg.side, cfg.side):
-                picture = picture.resize((cfg.side, cfg.side), Image.Resampling.LANCZOS)
-            pixels = np.asarray(picture, dtype=np.float32)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as e:
-        raise DataError(f"record {record.id} ({record.source}): expected a picture, got {e}") from None
+        picture = on_ground(opened(record.content or b""), cfg.mode, cfg.background)
+    except NotAPicture as e:
+        raise DataError(f"record {record.id} ({record.source}): expected a picture, got {e}: {e.detail}") from None
+    if picture.size != (cfg.side, cfg.side):
+        picture = picture.resize((cfg.side, cfg.side), Image.Resampling.LANCZOS)
+    pixels = np.asarray(picture, dtype=np.float32)
     return (pixels if pixels.ndim == 3 else pixels[:, :, None]).transpose(2, 0, 1) / 127.5 - 1
 
 
@@ -59,6 +54,4 @@ def render(array: NDArray[np.float32], cfg: Config) -> bytes:
     from PIL import Image
 
     pixels = ((np.clip(array, -1, 1) + 1) * 127.5).round().astype(np.uint8).transpose(1, 2, 0)
-    out = io.BytesIO()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(out, "PNG")
-    return out.getvalue()
+    return png(Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
