@@ -10,6 +10,9 @@ from nightforge.batching import Data
 from nightforge.config import Config
 from nightforge.methods import Chosen, Method
 from nightforge.training import Settings, Stepped
+from nightforge.vocabulary import Expand
+from tasks.trackers import Name
+from tasks.train_profile import Window
 
 SCRATCH = "scratch"
 
@@ -31,12 +34,22 @@ class TrainConfig(Config):
     looked for in the home checkout, for a worktree lacks what git ignores."""
     family: Annotated[Method, Chosen("train")]
     """The kind of network, its shape and its vocabulary; of a starting model only its context applies."""
+    adapter: Annotated[Method, Chosen("adapt")] | None
+    """What is trained in place of a starting model's weights, and merged into them at the end; null trains them all."""
+    expand: Expand | None
+    """New tokens that a starting model's tokenizer learns on the training texts; null learns none."""
     initialise: Annotated[Method, Chosen("initialise")] | None
     """How weights from scratch are drawn; null leaves it to the family."""
     loop: Settings
     """The optimizer, its schedule and when it stops."""
+    parallel: Annotated[Method, Chosen("parallel")] | None
+    """How several processes share the work; null trains in one."""
     knowledge: Told | None
     """How told facts take part; null where a project has no stage `knowledge`."""
+    trackers: list[Name]
+    """Where the curves are shown beside TensorBoard, on this machine alone: `mlflow`, `wandb`."""
+    profile: Window | None
+    """Steps that torch.profiler looks at; null looks at none."""
     eval_documents: int = Field(ge=1)
     """Documents of the validation split, evenly spaced and every second at most, that early stopping looks at; evaluate
     scores the others."""

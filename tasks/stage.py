@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nightforge.errors import ConfigError, GateClosed, NightforgeError, WiringError
 from nightforge.methods import explain
-from tasks import wiring
+from tasks import processes, wiring
 from tasks.executor import Executor
 from tasks.hashing import sha256_tree
 from tasks.wiring import Wiring
@@ -33,7 +33,7 @@ CODE_ROOT = Path(__file__).resolve().parent.parent
 LAST = Path(".nightforge/last")
 SHELL = {
     *("config.py", "errors.py", "methods.py", "__init__.py", "__main__.py"),
-    *("stage.py", "wiring.py", "progress.py", "executor.py"),
+    *("stage.py", "wiring.py", "progress.py", "executor.py", "processes.py"),
 }
 """Code that runs a stage but cannot change what it makes: no stage lists it among its deps."""
 
@@ -57,7 +57,8 @@ def main(name: str) -> int:
     """
     kind, message, code = "ok", "", 0
     try:
-        execute(name)
+        with processes.quiet():
+            execute(name)
     except NightforgeError as e:
         kind, message, code = type(e).__name__, str(e), e.exit_code
         print(f"\n{name}: {kind}: {message}", file=sys.stderr, flush=True)
@@ -67,6 +68,8 @@ def main(name: str) -> int:
     except Exception as e:  # noqa: BLE001  the outcome must be on disk whatever happened
         kind, message, code = "Crash", f"{type(e).__name__}: {e}", 70
         traceback.print_exc()
+    if not processes.first():
+        return code
     LAST.mkdir(parents=True, exist_ok=True)
     (LAST / f"{name}.json").write_text(json.dumps({"exit": code, "kind": kind, "message": message}) + "\n")
     return code
@@ -76,11 +79,16 @@ def execute(name: str) -> None:
     """Run one stage of dvc.yaml; raises a `NightforgeError` where a person can mend the cause."""
     wired = wiring.stage(name)
     run = load(name)
+    if several := _several(wired, run):
+        processes.start(name, several.processes, several.restarts)
+        return
     arguments, finals = _bind(wired, run)
     check_code(wired)
     check_gates(wired)
     returned = run(**arguments)
     check_code(wired)
+    if not processes.first():
+        return
     measured = returned if isinstance(returned, Measured) else Measured(returned or {}, {})
     _keep(finals)
     for path in wired.metrics:
@@ -93,6 +101,15 @@ def load(name: str) -> Callable[..., Metrics | Measured | None]:
     """The `run` function of a stage; `gate@clean` is run by tasks/gate.py."""
     run: Callable[..., Metrics | Measured | None] = import_module(f"tasks.{name.partition('@')[0]}").run
     return run
+
+
+def _several(wired: Wiring, run: Callable[..., Any]) -> Any:
+    """The `processes` and `restarts` that a stage's section asks for; None where there is one, or torchrun is there."""
+    values = wiring.read_yaml(Path("params.yaml"))
+    section = values.get(wired.name)
+    if processes.launched() or not isinstance(section, dict) or not section.get("parallel"):
+        return None
+    return value(wired, values, "cfg", inspect.signature(run).parameters["cfg"].annotation).parallel.cfg
 
 
 def _bind(wired: Wiring, run: Callable[..., Any]) -> tuple[dict[str, Any], dict[Path, Path]]:
@@ -117,9 +134,11 @@ def _bind(wired: Wiring, run: Callable[..., Any]) -> tuple[dict[str, Any], dict[
             arguments[name] = final
             if final in made:
                 partial = final.with_name(f".{final.name}.partial")
-                _remove(partial)
-                partial.parent.mkdir(parents=True, exist_ok=True)
-                arguments[name], finals[partial] = partial, final
+                arguments[name] = partial if processes.first() else Path(os.devnull, final.name)  # written by one
+                if processes.first():
+                    _remove(partial)
+                    partial.parent.mkdir(parents=True, exist_ok=True)
+                    finals[partial] = final
     return arguments, finals
 
 
@@ -250,10 +269,12 @@ def work_folder(wired: Wiring, values: dict[str, Any]) -> Path:
         h.update(f"{dep.as_posix()} {sha256_tree(dep)}\n".encode())
     root = (cache_dir() / ".." / "work").resolve()
     root.mkdir(parents=True, exist_ok=True)
+    folder = root / f"{wired.name}-{h.hexdigest()[:16]}"
+    if not processes.first():
+        return folder  # unless the first says another
     for old in root.iterdir():
         if time.time() - old.stat().st_mtime > WORK_KEPT_DAYS * 86_400 and _locked(old):
             shutil.rmtree(old)
-    folder = root / f"{wired.name}-{h.hexdigest()[:16]}"
     if not _locked(folder):
         print(f"{wired.name}: another run is doing the same; this one starts afresh beside it", flush=True)
         folder = folder.with_name(f"{folder.name}-{os.getpid()}")

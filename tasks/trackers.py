@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from nightforge.errors import ConfigError
+from tasks import processes
 
 HOME = Path(".nightforge")
 PROJECT = "nightforge"
@@ -135,6 +136,9 @@ def opened(names: Sequence[Name], run: str, values: Mapping[str, Any]) -> Iterat
     Raises:
         ConfigError: the package of one is not installed.
     """
+    if not processes.first():
+        yield []
+        return
     with ExitStack() as stack:
         found = [stack.enter_context(tensorboard(run, values))]
         for name in names:

@@ -57,31 +57,14 @@ def run(
     torch.manual_seed(seed)
     prepared = prepare(cfg, seed, Inputs(balanced, splits, deps))
     with memory.explained(cfg.loop.batch_size, cfg.loop.accumulate), processes.joined(cfg.parallel):
-        work = processes.same(work)
-        training, kept = _begin(cfg, seed, prepared, work)
-        resumed = training.step
-        goal, traced = _work(cfg, seed, prepared, training), _profile(cfg, work.name)
-        with kept.told_if_it_fails(prepared.metric), opened(cfg.trackers, work.name, cfg.model_dump()) as boards:
-            events = loop.steps(training, prepared.data, prepared.evaluate, prepared.first)
-            for event in shown(traced.watch(events, resumed), boards, goal, cfg.loop.steps):
-                kept.add(event)
-                if isinstance(event, Evaluated):
-                    with training.ranks.whole():
-                        drawn = prepared.sample(training.model)
-                    kept.samples |= {f"{event.step:07d}-{k}": v for k, v in drawn.items()}
-                    samples(boards, event.step, drawn)
-                    report(event.step, cfg.loop.steps, f"steps, {kept.summary(prepared.metric)}")
-                elif isinstance(event, Due):
-                    checkpoint.save(work, training, kept.state())
+        training, kept, looked = _fit(cfg, seed, prepared, processes.same(work))
         trained = _trained(training, prepared)
     if processes.first():
         kept.write(plots, prepared.metric)
         prepared.save(dense, trained, {"family": cfg.family.name, "precision": training.precision})
         checkpoint.clear(work)
-    speed = kept.speed(goal) | {
-        "profile": traced.table,
+    speed = looked | {
         "seconds": time.perf_counter() - begun,
-        "resumed_from_step": resumed,
         "precision": training.precision,
         "precision_seconds_per_step": kept.tried.precision_seconds,
         "compiled": kept.tried.compiled,
@@ -93,6 +76,26 @@ def run(
     }
     own = _metrics(training, kept, prepared.metric) | {"activation_variance": kept.tried.activation_variance}
     return Measured(own | prepared.metrics(kept.stepped), speed)
+
+
+def _fit(cfg: TrainConfig, seed: int, prepared: Prepared, work: Path) -> tuple[loop.Run, "Kept", dict[str, Any]]:
+    """The run, at its end; what was kept of it, and how fast it was."""
+    training, kept = _begin(cfg, seed, prepared, work)
+    resumed = training.step
+    goal, traced = _work(cfg, seed, prepared, training), _profile(cfg, work.name)
+    with kept.told_if_it_fails(prepared.metric), opened(cfg.trackers, work.name, cfg.model_dump()) as boards:
+        events = loop.steps(training, prepared.data, prepared.evaluate, prepared.first)
+        for event in shown(traced.watch(events, resumed), boards, goal, cfg.loop.steps):
+            kept.add(event)
+            if isinstance(event, Evaluated):
+                with training.ranks.whole():
+                    drawn = prepared.sample(training.model)
+                kept.samples |= {f"{event.step:07d}-{k}": v for k, v in drawn.items()}
+                samples(boards, event.step, drawn)
+                report(event.step, cfg.loop.steps, f"steps, {kept.summary(prepared.metric)}")
+            elif isinstance(event, Due):
+                checkpoint.save(work, training, kept.state())
+    return training, kept, kept.speed(goal) | {"profile": traced.table, "resumed_from_step": resumed}
 
 
 def check_base(base: Path, wanted: str) -> None:
@@ -204,7 +207,6 @@ def _begin(cfg: TrainConfig, seed: int, prepared: Prepared, work: Path) -> tuple
         kept.tried, model = processes.same(kept.tried), deepcopy(model)
         ranks = cfg.parallel.module.spread(model, len(turns(cfg.family)), cfg.parallel.cfg)
         forward = compiling.network(model) if kept.tried.compiled else model
-        prepared.model.cpu()  # takes the weights in the end
     training = loop.start(model, turns(cfg.family), cfg.loop, seed, kept.tried.precision, ranks, forward)
     if folder:
         checkpoint.restore(folder, training, plain["run"])
@@ -230,7 +232,10 @@ def _work(cfg: TrainConfig, seed: int, prepared: Prepared, training: loop.Run) -
     rows = next(order(sizes, settings.batch_size, seed))
     epoch = float(sizes.sum() / sizes[rows].sum())
     first = prepared.data.batch(rows)
-    return measured(prepared.model, training.turns, first, epoch, settings.steps, training.precision)
+    found = measured(prepared.model, training.turns, first, epoch, settings.steps, training.precision)
+    if cfg.parallel:
+        prepared.model.cpu()  # where it waits for the weights, at the end
+    return found
 
 
 def _csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:

@@ -20,7 +20,7 @@ from nightforge.errors import ConfigError, SourceMoved
 from nightforge.knowledge import Cloze
 from nightforge.records import Record, content_id
 from nightforge.train import causal_lm
-from tasks import evaluate, knowledge, prepared, shards, train
+from tasks import checkpoint, evaluate, knowledge, prepared, shards, train
 from tasks.hashing import sha256_file, sha256_tree
 
 ROOT = Path(__file__).parent.parent
@@ -165,19 +165,19 @@ def test_killed_and_run_again_is_the_uninterrupted_run(project: Path) -> None:
         "t.trained(Path('.'), t.config(steps=400, eval_every=5), 'killed')\n"
     )
     child = subprocess.Popen([sys.executable, "-c", script, str(ROOT), str(ROOT / "tests")], cwd=project)
-    checkpoint = project / "killed/work" / train.CHECKPOINT
+    work = project / "killed/work"
     until = time.monotonic() + 60
-    while not checkpoint.exists() and child.poll() is None and time.monotonic() < until:
+    while not checkpoint.latest(work) and child.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
     os.kill(child.pid, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL and checkpoint.exists()
+    assert child.wait() == -signal.SIGKILL and checkpoint.latest(work)
     cfg = config(steps=400, eval_every=5)
     resumed, measured = trained(project, cfg, "killed")
     assert 0 < measured.speed["resumed_from_step"] < 400
     whole, uninterrupted = trained(project, cfg, "whole")
     assert sha256_tree(resumed) == sha256_tree(whole)
     assert measured.metrics == uninterrupted.metrics
-    assert not checkpoint.exists()
+    assert not checkpoint.latest(work)
 
 
 def test_fine_tuning_a_local_folder(project: Path) -> None:
@@ -203,6 +203,31 @@ def test_fine_tuning_a_local_folder(project: Path) -> None:
     (folder / "config.json").write_text("{}")
     with pytest.raises(SourceMoved, match="nightforge snapshot"):
         trained(project, cfg, "moved")
+
+
+def test_an_adapted_model_is_resumed_and_ends_as_a_plain_one(project: Path) -> None:
+    words = tokenizer.train(["an older corpus of other words, tall and small"], {"animal"}, 300, 32)
+    torch.manual_seed(1)
+    model = causal_lm.build(causal_lm.Config(**SHAPE | {"context": 32}), words)
+    model.save_pretrained(project / "base")
+    words.save_pretrained(project / "base")
+    (project / "base.json").write_text(json.dumps({"folder": "base", "files": {}}))
+    lora = {"name": "lora", "rank": 4, "alpha": 8, "dropout": 0.1, "targets": "all-linear", "dora": False}
+    grown = {"model": "base", "adapter": lora, "expand": {"tokens": 12, "min_count": 3}}
+    cfg = train.TrainConfig.model_validate(config().model_dump() | grown)
+    out, measured = trained(project, cfg, "adapted")
+    got = measured.metrics
+    assert got["expansion"]["tokens"] == 12 and 0 < got["trained_parameters"] < got["parameters"]
+    assert got["expansion"]["after"]["tokens_per_byte"] < got["expansion"]["before"]["tokens_per_byte"]
+    plain = models.load(out / "dense").model.state_dict()
+    before = model.state_dict()
+    assert plain.keys() == before.keys()
+    kept = [k for k in before if "proj" not in k and "embed" not in k and "lm_head" not in k]
+    assert kept and all(torch.equal(plain[k], before[k]) for k in kept)
+    rows = len(before["model.embed_tokens.weight"])
+    assert torch.equal(plain["model.embed_tokens.weight"][:rows], before["model.embed_tokens.weight"])
+    again, _ = trained(project, cfg, "again")
+    assert sha256_tree(out) == sha256_tree(again)
 
 
 def test_a_starting_model_that_could_not_be_compressed_is_refused_at_once(project: Path) -> None:
