@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nightforge import vocabulary
 from nightforge.knowledge import Graph
 
 Floats = NDArray[np.float32]
@@ -82,16 +83,12 @@ def give_tokens(model: Any, tokenizer: Any, names: Sequence[str], places: Floats
     new = [i for i, name in enumerate(names) if len(tokenizer.tokenize(name)) > 1]
     if not new:
         return 0
-    table = model.get_input_embeddings().weight.detach()
     pieces = [tokenizer(names[i], add_special_tokens=False)["input_ids"] for i in new]
-    spelled = torch.stack([table[ids].mean(dim=0) for ids in pieces]).float().cpu().numpy()
+    spelled = vocabulary.means(model.get_input_embeddings(), pieces).float().cpu().numpy()
     first = len(tokenizer)
     tokenizer.add_tokens([AddedToken(names[i], single_word=True, normalized=False) for i in new])
-    if len(tokenizer) > table.shape[0]:
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    vocabulary.grow(model, len(tokenizer))
     begun = torch.from_numpy(aligned(places[new], spelled))
-    tables = {id(layer.weight): layer for layer in (model.get_input_embeddings(), model.get_output_embeddings())}
-    with torch.no_grad():
-        for layer in tables.values():  # one, where input and output are tied
-            layer.weight[first : len(tokenizer)] = begun.to(layer.weight)
+    for layer in vocabulary.tables(model):
+        vocabulary.write(layer, first, begun)
     return len(new)

@@ -11,16 +11,16 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import Field
 
-from nightforge import models, precision, scoring, tokenizer
+from nightforge import models, precision, scoring, tokenizer, vocabulary
 from nightforge.batching import watched
 from nightforge.config import Config
-from nightforge.errors import ConfigError, DataError
+from nightforge.errors import DataError
 from nightforge.evaluate._subject import Scores, Subject
 from nightforge.knowledge import Cloze
 from nightforge.methods import Chosen, Method
 from nightforge.records import document, written
 from nightforge.stats import Bootstrap
-from tasks import probe, shards
+from tasks import measures, probe, shards
 from tasks.hashing import sha256_tree, size_mb
 from tasks.progress import report
 from tasks.stage import Measured
@@ -82,7 +82,7 @@ def run(
         questions=[Cloze(**row) for row in shards.rows(cloze)],
         before=_before(base),
     )
-    found = _measured(cfg.metrics, subject)
+    found = measures.measured(cfg.metrics, subject, "text")
     _write(evaluation, subject, found)
     report(len(cfg.metrics) + 2, len(cfg.metrics) + 3, "timing generation in a process of its own")
     speed = probe.in_fresh_process(dense, _beginnings(cfg, encoded), cfg.speed_new_tokens)
@@ -118,23 +118,8 @@ def _before(base: Path) -> models.Loaded | None:
         return None
     model, words = models.read_transformers(home_folder() / recorded["folder"])
     context = models.context_length(model)
-    if tokenizer.add_labels(words, []) and len(words) > model.get_input_embeddings().num_embeddings:
-        model.resize_token_embeddings(len(words), mean_resizing=False)
+    vocabulary.add_labels(model, words, [])
     return models.Loaded(model.to(precision.device()).eval(), words, {"context_length": context})
-
-
-def _measured(metrics: list[Method], subject: Subject) -> list[Scores]:
-    found: list[Scores] = []
-    seen: dict[str, str] = {}
-    for i, metric in enumerate(metrics, start=2):
-        report(i, len(metrics) + 3, metric.name)
-        scores: Scores = metric.module.measure(subject, metric.cfg)
-        for key in [*scores.metrics, *scores.columns]:
-            if key in seen:
-                raise ConfigError(f"evaluate.metrics: {seen[key]} and {metric.name} both write {key!r}; keep one.")
-            seen[key] = metric.name
-        found.append(scores)
-    return found
 
 
 def _write(folder: Path, subject: Subject, found: list[Scores]) -> None:

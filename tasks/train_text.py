@@ -5,17 +5,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from nightforge import entities, models, scoring, tokenizer
+from nightforge import models, scoring, tokenizer
 from nightforge.batching import watched
 from nightforge.corpus import Corpus, corpus
-from nightforge.errors import ConfigError
 from nightforge.records import Record, document, written
 from nightforge.training import Stepped
-from tasks import shards
-from tasks.prepared import SCRATCH, Inputs, Prepared, TrainConfig
-from tasks.wiring import home_folder
+from tasks import shards, starting
+from tasks.prepared import Inputs, Prepared, TrainConfig
 
 SAMPLE_TOKENS, TEMPERATURE, TOP_P = 40, 0.8, 0.95
 """Of the texts written at every evaluation, one a label."""
@@ -25,25 +21,29 @@ def prepare(cfg: TrainConfig, seed: int, inputs: Inputs) -> Prepared:
     """The model and its data, ready for the loop; weights are drawn from torch's generator as the caller seeded it."""
     texts = Texts(inputs.balanced, inputs.deps.get("knowledge"), cfg.knowledge.order if cfg.knowledge else "mixed")
     labels = {record.label for record in texts.all() if record.label}
-    model, words = _starting_model(cfg, texts, labels, inputs.deps.get("entity_vectors"))
-    context = min(cfg.family.cfg.context, models.context_length(model))  # type: ignore[attr-defined]
+    looked_at = _looked_at(cfg, inputs.splits / "validation")
+    model, words, expansion = starting.start(
+        cfg, lambda: (r.text for r in texts.all()), labels, inputs.deps.get("entity_vectors"), looked_at.worth
+    )
+    context = looked_at.context(model)
     data = corpus(tokenizer.encode_all(words, texts.main()), context)
     first = texts.first(cfg, words, context)
-    validation = inputs.splits / "validation"
-    held = watched(map(document, shards.read(validation)), cfg.eval_documents)
+    trained_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
 
     def save(folder: Path, trained: Any, facts: dict[str, Any]) -> None:
-        models.save(folder, trained, words, facts | {"context_length": context, "watched_documents": len(held)})
+        plain = trained.merge_and_unload() if cfg.adapter else trained
+        models.save(folder, plain, words, facts | {"context_length": context, "watched_documents": looked_at.documents})
 
     def metrics(made: Sequence[Stepped]) -> dict[str, Any]:
         shape = {"context": context, "rows": len(data.sizes), "documents_cut": data.cut, "rows_mute": data.mute}
-        return shape | _epochs(made, data, first, texts)
+        grown = {"expansion": expansion} if expansion else {}
+        return shape | {"trained_parameters": trained_parameters} | grown | _epochs(made, data, first, texts)
 
     return Prepared(
         model=model,
         data=data,
         first=first,
-        evaluate=_evaluation(words, validation, held, context),
+        evaluate=looked_at.bpb(words, context),
         metric="bpb",
         sample=_samples(cfg, words, sorted(labels), seed),
         save=save,
@@ -78,49 +78,40 @@ class Texts(NamedTuple):
         return told, round(cfg.loop.steps * cfg.knowledge.first_share)
 
 
-def _starting_model(cfg: TrainConfig, texts: Texts, labels: set[str], vectors: Path | None) -> tuple[Any, Any]:
-    """The network and its tokenizer, with a token for every label of the training set, and for the chosen entities.
+class LookedAt(NamedTuple):
+    """The validation documents that early stopping looks at."""
 
-    Raises:
-        ConfigError: the vocabulary has no room for them.
-    """
-    rows = list(shards.rows(vectors)) if vectors else []
-    shape: Any = cfg.family.cfg
-    if cfg.model == SCRATCH:
-        every = (record.text for record in texts.all())
-        room = shape.vocab - len(rows)
-        words = tokenizer.train(every, labels, max(0, room), shape.context)
-        if rows and len(words) > room:
-            raise ConfigError(
-                f"train.family.vocab: expected {len(words)} or more beside the {len(rows)} tokens of entities, got "
-                f"{shape.vocab} in all. Raise it, or lower knowledge.entities.tokens."
-            )
-        model = cfg.family.module.build(shape, words)
-        if cfg.initialise:
-            cfg.initialise.module.fill(model, cfg.initialise.cfg)
-    else:
-        models.check_architecture(home_folder() / cfg.model)
-        model, words = models.read_transformers(home_folder() / cfg.model)
-        tokenizer.add_labels(words, labels)
-        if len(words) > model.get_input_embeddings().num_embeddings:
-            model.resize_token_embeddings(len(words), mean_resizing=False)
-    if rows:
-        places = np.array([row["vector"] for row in rows], dtype=np.float32)
-        entities.give_tokens(model, words, [row["name"] for row in rows], places)
-    return model, words
+    records: list[Record]
+    documents: int
+    longest: int
+    """Of a sequence, in tokens, as the config has it."""
+
+    def context(self, model: Any) -> int:
+        """Longest sequence in tokens that model and config allow."""
+        return min(self.longest, models.context_length(model))
+
+    def bpb(self, words: Any, context: int) -> Callable[[Any], float]:
+        """Bits per byte under a model."""
+        encoded = list(tokenizer.encode_all(words, self.records))
+        size = scoring.text_bytes([written(r) for r in self.records]).sum()
+
+        def bpb(model: Any) -> float:
+            nats = scoring.document_nats(models.logits_fn(model), encoded, scoring.BATCH_TOKENS, context)
+            return float(nats.sum() / size / scoring.LN2)
+
+        return bpb
+
+    def worth(self, model: Any, words: Any) -> dict[str, float]:
+        """What a vocabulary is worth: tokens a byte, and bits per byte."""
+        tokens = scoring.text_tokens(list(tokenizer.encode_all(words, self.records))).sum()
+        size = scoring.text_bytes([written(r) for r in self.records]).sum()
+        return {"tokens_per_byte": float(tokens / size), "bpb": self.bpb(words, self.context(model))(model)}
 
 
-def _evaluation(words: Any, validation: Path, held: set[str], context: int) -> Callable[[Any], float]:
-    """Bits per byte of the watched documents under a model."""
+def _looked_at(cfg: TrainConfig, validation: Path) -> LookedAt:
+    held = watched(map(document, shards.read(validation)), cfg.eval_documents)
     records = [record for record in shards.read(validation) if document(record) in held]
-    encoded = list(tokenizer.encode_all(words, records))
-    size = scoring.text_bytes([written(r) for r in records]).sum()
-
-    def bpb(model: Any) -> float:
-        nats = scoring.document_nats(models.logits_fn(model), encoded, scoring.BATCH_TOKENS, context)
-        return float(nats.sum() / size / scoring.LN2)
-
-    return bpb
+    return LookedAt(records, len(held), cfg.family.cfg.context)  # type: ignore[attr-defined]
 
 
 def _samples(cfg: TrainConfig, words: Any, labels: list[str], seed: int) -> Callable[[Any], Mapping[str, bytes]]:

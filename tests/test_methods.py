@@ -21,7 +21,7 @@ from nightforge.evaluate._subject import Scores
 from nightforge.records import Edit, Mark, Record, Reject, content_id
 from nightforge.signatures import Signatures
 from nightforge.view import View
-from tests import contracts, knowledge_contracts, model_contracts, training_contracts
+from tests import adapter_contracts, contracts, knowledge_contracts, model_contracts, training_contracts
 
 ALL = [(stage, name) for stage in catalogue.stages() for name in methods.names(stage)]
 
@@ -47,6 +47,8 @@ def test_every_method_keeps_the_contract(
             training_contracts.check_array_family(module)
         else:
             model_contracts.check_family(module, request.getfixturevalue("subject").loaded.tokenizer)
+    elif stage == "adapt":
+        adapter_contracts.check_adapter(module, module.SAMPLE, [])
     elif stage == "optimize":
         training_contracts.check_optimizer(name, module)
     elif stage == "schedule":

@@ -205,7 +205,7 @@ def test_fine_tuning_a_local_folder(project: Path) -> None:
         trained(project, cfg, "moved")
 
 
-def test_an_adapted_model_is_resumed_and_ends_as_a_plain_one(project: Path) -> None:
+def test_an_adapted_model_with_new_tokens_ends_as_a_plain_one(project: Path) -> None:
     words = tokenizer.train(["an older corpus of other words, tall and small"], {"animal"}, 300, 32)
     torch.manual_seed(1)
     model = causal_lm.build(causal_lm.Config(**SHAPE | {"context": 32}), words)
@@ -224,8 +224,8 @@ def test_an_adapted_model_is_resumed_and_ends_as_a_plain_one(project: Path) -> N
     assert plain.keys() == before.keys()
     kept = [k for k in before if "proj" not in k and "embed" not in k and "lm_head" not in k]
     assert kept and all(torch.equal(plain[k], before[k]) for k in kept)
-    rows = len(before["model.embed_tokens.weight"])
-    assert torch.equal(plain["model.embed_tokens.weight"][:rows], before["model.embed_tokens.weight"])
+    rows = len(words)  # behind these are rows to spare
+    assert torch.equal(plain["model.embed_tokens.weight"][:rows], before["model.embed_tokens.weight"][:rows])
     again, _ = trained(project, cfg, "again")
     assert sha256_tree(out) == sha256_tree(again)
 

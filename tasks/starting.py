@@ -1,0 +1,93 @@
+"""What the training of a text model starts from: a network and a tokenizer, with a token for all that is asked for."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nightforge import entities, models, tokenizer, vocabulary
+from nightforge.errors import ConfigError
+from tasks import shards
+from tasks.prepared import SCRATCH, TrainConfig
+from tasks.wiring import home_folder
+
+Worth = Callable[[Any, Any], dict[str, float]]
+"""(model, tokenizer) → figures of the watched documents."""
+
+
+class Started(NamedTuple):
+    """A network and its tokenizer, before the first step."""
+
+    model: Any
+    words: Any
+    expansion: dict[str, Any]
+    """What new tokens bought before any training; empty where none were learnt."""
+
+
+def start(
+    cfg: TrainConfig, texts: Callable[[], Iterator[str]], labels: set[str], vectors: Path | None, worth: Worth
+) -> Started:
+    """The network and its tokenizer, with a token for every label of the training set, and for the chosen entities.
+
+    Args:
+        cfg: of the stage.
+        texts: streams the training texts.
+        labels: all of them.
+        vectors: shards with the entities that get tokens, and their places in the graph.
+        worth: asked before and after the vocabulary grows.
+
+    Raises:
+        ConfigError: the vocabulary has no room, or an ability needs a starting model.
+        DataError: the starting model does not fit its tokenizer, or holds numbers that are not finite.
+    """
+    rows = list(shards.rows(vectors)) if vectors else []
+    expansion: dict[str, Any] = {}
+    if cfg.model == SCRATCH:
+        model, words = _from_scratch(cfg, texts(), labels, len(rows))
+        known = len(words)
+    else:
+        models.check_architecture(home_folder() / cfg.model)
+        model, words = models.read_transformers(home_folder() / cfg.model)
+        vocabulary.check(model, words, cfg.model)
+        known = len(words)
+        vocabulary.add_labels(model, words, labels)
+        if cfg.expand:
+            expansion = _expanded(cfg.expand, model, words, texts(), worth)
+    if rows:
+        places = np.array([row["vector"] for row in rows], dtype=np.float32)
+        entities.give_tokens(model, words, [row["name"] for row in rows], places)
+    if cfg.adapter:
+        model = cfg.adapter.module.attach(model, cfg.adapter.cfg, range(known, len(words)))
+    return Started(model, words, expansion)
+
+
+def _from_scratch(cfg: TrainConfig, texts: Iterable[str], labels: set[str], named: int) -> tuple[Any, Any]:
+    for name, value in (("adapter", cfg.adapter), ("expand", cfg.expand)):
+        if value:
+            raise ConfigError(
+                f"train.{name}: expected null with train.model: scratch, for it changes a model that is there. "
+                "Name a folder in train.model, or set it to null."
+            )
+    shape: Any = cfg.family.cfg
+    room = shape.vocab - named
+    words = tokenizer.train(texts, labels, max(0, room), shape.context)
+    if named and len(words) > room:
+        raise ConfigError(
+            f"train.family.vocab: expected {len(words)} or more beside the {named} tokens of entities, got "
+            f"{shape.vocab} in all. Raise it, or lower knowledge.entities.tokens."
+        )
+    model = cfg.family.module.build(shape, words)
+    if cfg.initialise:
+        cfg.initialise.module.fill(model, cfg.initialise.cfg)
+    return model, words
+
+
+def _expanded(cfg: vocabulary.Expand, model: Any, words: Any, texts: Iterable[str], worth: Worth) -> dict[str, Any]:
+    """Learn and add new tokens; returns what they bought."""
+    before = worth(model.eval(), words)
+    merges = vocabulary.learn(words, texts, cfg)
+    vocabulary.add(model, words, merges)
+    after = worth(model, words)
+    model.train()
+    return {"tokens": len(merges), "before": before, "after": after}

@@ -1,0 +1,96 @@
+"""What training starts from: it fits, it is finite, its vocabulary grows, and an adapter goes on last."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nightforge import methods, models, tokenizer
+from nightforge.errors import ConfigError, DataError
+from nightforge.train import causal_lm
+from nightforge.vocabulary import Expand
+from tasks import starting
+from tests.test_train_evaluate import config
+
+OLD = ["an older corpus of other words, tall and small"]
+NEW = ["chloroplasts of a tree", "photosynthesis in chloroplasts", "chloroplasts"] * 3
+LORA = {"name": "lora", "rank": 2, "alpha": 4, "dropout": 0.0, "targets": ["q_proj"], "dora": False}
+
+
+def worth(model: Any, words: Any) -> dict[str, float]:
+    """Tokens of the new texts."""
+    return {"tokens": float(sum(map(len, words(NEW)["input_ids"])))}
+
+
+def lay(folder: Path, **changes: Any) -> Any:
+    """A starting model and its tokenizer; returns the model."""
+    words = tokenizer.train(OLD, ["plant"], 300, 64)
+    torch.manual_seed(1)
+    model = causal_lm.build(causal_lm.SAMPLE.model_copy(update={"vocab": len(words)}), words)
+    for name, value in changes.items():
+        model.get_parameter(name).data[0] = value
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return model
+
+
+def started(changes: dict[str, Any], labels: set[str]) -> starting.Started:
+    cfg = config().model_copy(update={"model": "base"} | changes)
+    return starting.start(cfg, lambda: iter(NEW), labels, None, worth)
+
+
+def test_labels_then_new_tokens_then_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    known = lay(tmp_path / "base").get_input_embeddings().num_embeddings
+    chosen = methods.choose("adapt", LORA)
+    got = started({"expand": Expand(tokens=8, min_count=3), "adapter": chosen}, {"plant", "animal"})
+    assert tokenizer.prompt(got.words, "animal") == [known] and len(got.words) == known + 1 + 8
+    assert got.expansion["tokens"] == 8
+    assert got.expansion["after"]["tokens"] == worth(None, got.words)["tokens"] < got.expansion["before"]["tokens"]
+    trained = {name: tuple(p.shape) for name, p in got.model.named_parameters() if p.requires_grad}
+    (rows,) = [shape for name, shape in trained.items() if "lora" not in name]
+    assert rows == (9, causal_lm.SAMPLE.hidden), "of the embeddings, those of new tokens alone"
+    assert len(trained) == 1 + 2 * causal_lm.SAMPLE.layers
+    assert got.model.merge_and_unload().get_input_embeddings().num_embeddings == len(got.words)
+    assert started({}, {"plant"}).expansion == {}
+
+
+@pytest.mark.parametrize(("ability", "value"), [("adapter", LORA), ("expand", {"tokens": 1, "min_count": 2})])
+def test_from_scratch_there_is_nothing_to_adapt_or_expand(ability: str, value: dict[str, Any]) -> None:
+    cfg = type(config()).model_validate(config().model_dump() | {ability: value})
+    with pytest.raises(ConfigError, match=rf"train\.{ability}: expected null with train\.model: scratch"):
+        starting.start(cfg, lambda: iter(NEW), set(), None, worth)
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lay(tmp_path / "base")
+    tokenizer.train(NEW + OLD, ["plant"], 400, 64).save_pretrained(tmp_path / "base")
+    with pytest.raises(
+        DataError, match=r"base: expected a tokenizer that fits the model's \d+ embeddings, got token ids"
+    ):
+        started({}, set())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lay(tmp_path / "base", **{"model.layers.1.mlp.up_proj.weight": bad})
+    with pytest.raises(DataError, match=r"found NaN or infinity in model\.layers\.1\.mlp\.up_proj\.weight"):
+        started({}, set())
+
+
+def test_a_folder_that_is_read_back_is_the_one_that_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grown, adapted, merged, saved: transformers and we read the same model again."""
+    monkeypatch.chdir(tmp_path)
+    lay(tmp_path / "base")
+    got = started({"expand": Expand(tokens=8, min_count=3), "adapter": methods.choose("adapt", LORA)}, {"animal"})
+    ids = torch.tensor([got.words(NEW[0])["input_ids"]])
+    with torch.inference_mode():
+        before = got.model.eval()(ids).logits
+    models.save(tmp_path / "out", got.model.merge_and_unload(), got.words, {"family": "causal_lm"})
+    loaded = models.load(tmp_path / "out")
+    assert loaded.tokenizer(NEW)["input_ids"] == got.words(NEW)["input_ids"]
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded.model(ids).logits, before, rtol=1e-5, atol=1e-5)
