@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -84,10 +83,10 @@ class Compressor:
 def watched(loaded: array_models.Loaded, calibration: Path, judge: Path) -> dict[str, graphs.Part]:
     """The parts that the family calls to score records of the calibration split and to sample, with all calls."""
     given, family = arrays.read(calibration, loaded.media, loaded.classes), loaded.family
-    rows = slice(CALIBRATION_ROWS)
-    tensors: dict[str, Any] = {"x": given.x[rows], "y": given.y[rows]}
+    first = slice(CALIBRATION_ROWS)
+    tensors = {name: value[first] for name, value in given.rows.tensors.items()}
     reader = array_models.load_judge(judge).model
     with graphs.watch(loaded.model) as parts:
-        family.module.score(loaded.model, family.cfg, tensors, given.seeds[rows], reader)
-        family.module.sample(loaded.model, family.cfg, given.y[rows], CALIBRATION_SEED)
+        family.module.score(loaded.model, family.cfg, tensors, given.rows.seeds[first], reader)
+        family.module.sample(loaded.model, family.cfg, tensors["y"], CALIBRATION_SEED)
     return parts

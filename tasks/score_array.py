@@ -21,18 +21,13 @@ def score(model: Path, split: Path, batch_rows: int, judge: Path) -> Scores:
     loaded = graphs.load(model)
     given, family = arrays.read(split, loaded.media, loaded.classes), loaded.family
     reader = array_models.load_judge(judge).model
-    nats = [
-        family.module.score(loaded.model, family.cfg, {"x": x, "y": y}, seeds, reader)
-        for x, y, seeds in zip(*(t.split(batch_rows) for t in (given.x, given.y, given.seeds)), strict=True)
-    ]
-    made = family.module.sample(loaded.model, family.cfg, given.y[:PROBES], PROBE_SEED)
-    names = np.array([*loaded.classes, ""])
+    made = family.module.sample(loaded.model, family.cfg, torch.from_numpy(given.labels[:PROBES]), PROBE_SEED)
     return Scores(
         ids=np.array(given.ids),
         documents=np.array(given.documents),
-        labels=names[given.labels],
+        labels=np.array([*loaded.classes, ""])[given.labels],
         units=np.full(len(given.ids), family.module.units(loaded.shape)),
-        nats=torch.cat(nats).double().numpy(),
+        nats=array_models.nats(loaded.model, family, given.rows, reader, batch_rows),
         probes=made.flatten(1).numpy(),
         prompts=given.labels[:, None],
     )
