@@ -25,6 +25,8 @@ from nightforge.ranks import ALONE, Ranks, full, own
 from nightforge.training import At, Due, Evaluated, Event, NotFinite, Settings, Stepped, Timed, Turn, Watched
 from nightforge.watching import Watcher
 
+MOST_SKIPPED = 20
+"""Steps one after the other in which fp16 may overflow: its scale is then a millionth of what it began with."""
 Window = list[tuple[int, Batch]]
 """The micro-batches of a step that this process has, each with its number among all of the step."""
 
@@ -55,6 +57,8 @@ class Run:
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
     seen: list[float] = field(default_factory=list)
     """Value of each evaluation so far."""
+    skipped: int = 0
+    """Steps since one in which fp16 did not overflow."""
 
     @property
     def ended(self) -> bool:
@@ -203,6 +207,9 @@ def _step(run: Run, window: Window, clock: Clock, watchers: list[Watcher]) -> St
             skipped |= not math.isfinite(norm)
         if number < len(run.turns) - 1:
             logged |= {f"{turn.name}_loss": loss, f"{turn.name}_grad_norm": norm}
+    run.skipped = run.skipped + 1 if skipped else 0
+    if run.skipped == MOST_SKIPPED:
+        raise NotFinite(run.step + 1, loss, norm, f"fp16 overflowed in {MOST_SKIPPED} steps, one after the other.")
     if skipped:
         logged["skipped"] = 1.0
     if run.ema:
@@ -218,7 +225,7 @@ def _gradients(
     turn, at = run.turns[move[0]], At(run.step, run.settings.steps)
     run.model.zero_grad(set_to_none=True)
     figures: dict[str, float] = {}
-    total = torch.zeros((), device=run.device)
+    losses: list[torch.Tensor] = []
     for number, batch in window:
         run.ranks.syncing(number == window[-1][0])
         _reseed(run.device, run.seed, run.step, *move, number)
@@ -226,11 +233,11 @@ def _gradients(
             summed, seen = run.ranks.losses(turn.loss, run.forward, batch.tensors, at)
         with clock.part("backward"):
             run.scaler.scale(summed / (units / run.ranks.of)).backward()  # type: ignore[no-untyped-call]
-        total += summed.detach()
+        losses.append(summed.detach())
         for name, value in seen.items():
             figures[name] = figures.get(name, 0.0) + value
     with clock.part("backward"):
-        here = float(total)  # waits for an accelerator
+        here = float(torch.stack(losses).sum())  # waits for an accelerator
     with clock.part("communication"):
         sums = run.ranks.total(here, *figures.values())
     loss, *values = (value / units for value in sums)
@@ -250,13 +257,10 @@ def _move(run: Run, number: int, loss: float, watchers: list[Watcher]) -> float:
     total = torch.nn.utils.get_total_norm([p.grad for p in moved])
     norm = float(full(total))
     if not math.isfinite(loss) or not (math.isfinite(norm) or run.scaler.is_enabled()):
-        raise NotFinite(
-            loss,
-            norm,
-            f"training: step {run.step + 1} has loss {loss} and gradient norm {norm}, expected finite numbers. "
-            f"{_not_finite(run.model)} Lower train.loop.optimizer.lr, lengthen the warm-up of train.loop.schedule, or "
-            "look for rows that are not finite.",
-        )
+        raise NotFinite(run.step + 1, loss, norm, _not_finite(run.model))
+    if not math.isfinite(norm):  # in one process or another: all of them skip the move
+        run.scaler.update(run.scaler.get_scale() * run.scaler.get_backoff_factor())
+        return norm
     if run.settings.clip:
         torch.nn.utils.clip_grads_with_norm_(moved, run.settings.clip, total)
     for watcher in watchers:
@@ -317,7 +321,7 @@ def _reseed(device: torch.device, *place: int) -> None:
         getattr(torch, device.type).manual_seed(seed)
 
 
-KEPT = ("precision", "step", "stale", "best", "best_step", "best_weights", "seen")
+KEPT = ("precision", "step", "stale", "best", "best_step", "best_weights", "seen", "skipped")
 
 
 def state(run: Run) -> dict[str, Any]:

@@ -85,8 +85,12 @@ class Turn(NamedTuple):
 class NotFinite(DataError):
     """A loss or a gradient is not finite."""
 
-    def __init__(self, loss: float, grad_norm: float, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, step: int, loss: float, grad_norm: float, where: str) -> None:
+        super().__init__(
+            f"training: step {step} has loss {loss} and gradient norm {grad_norm}, expected finite numbers. {where} "
+            "Lower train.loop.optimizer.lr, lengthen the warm-up of train.loop.schedule, or look for rows that are "
+            "not finite."
+        )
         self.loss, self.grad_norm = loss, grad_norm
 
 
