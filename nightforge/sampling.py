@@ -10,13 +10,13 @@ import torch
 def sample(
     model: Any, prompts: Sequence[Sequence[int]], new_tokens: int, temperature: float, top_p: float, seed: int
 ) -> list[list[int]]:
-    """The tokens that follow each prompt, up to its end token or `new_tokens`; the prompts are of one length.
+    """The tokens that follow each prompt, up to its end token or `new_tokens`.
 
     Nucleus sampling: Holtzman et al. 2020. The generator is the CPU's, so a seed means the same on every device.
 
     Args:
         model: a transformers causal LM in evaluation mode; its config names the end token.
-        prompts: (rows, seq) of token ids.
+        prompts: of token ids; shorter ones are padded on the left, and the padding is masked.
         new_tokens: at most; fewer where the model's context ends.
         temperature: divides the logits; above zero.
         top_p: probability of the likeliest tokens that may be drawn.
@@ -24,12 +24,15 @@ def sample(
     """
     generator = torch.Generator().manual_seed(seed)
     end = model.config.eos_token_id
-    ids = torch.tensor([list(p) for p in prompts], device=model.device)  # (rows, seq)
-    room = min(new_tokens, model.config.max_position_embeddings - ids.shape[1])
+    width = max(map(len, prompts))
+    ids = torch.tensor([[end] * (width - len(p)) + list(p) for p in prompts], device=model.device)  # (rows, seq)
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
+    room = min(new_tokens, model.config.max_position_embeddings - width)
     open_, cache, drawn = torch.ones(len(ids), dtype=torch.bool), None, []
     for _ in range(room):
-        out = model(input_ids=ids, past_key_values=cache, use_cache=True)
-        cache = out.past_key_values
+        places = (mask.cumsum(dim=1) - 1).clamp_min(0)[:, -ids.shape[1] :]  # (rows, seq), the padding not counted
+        out = model(input_ids=ids, attention_mask=mask, position_ids=places, past_key_values=cache, use_cache=True)
+        cache, mask = out.past_key_values, torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
         token = _draw(out.logits[:, -1].float().cpu() / temperature, top_p, generator)  # (rows,)
         drawn.append(torch.where(open_, token, end))
         open_ = open_ & (token != end)

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 from nightforge import models, scoring, tokenizer
 from nightforge.batching import watched
 from nightforge.corpus import Corpus, corpus
-from nightforge.records import Record, document, written
+from nightforge.records import Record, document, turns, written
 from nightforge.training import Stepped
 from tasks import shards, starting
 from tasks.prepared import Inputs, Prepared, TrainConfig
 
 SAMPLE_TOKENS, TEMPERATURE, TOP_P = 40, 0.8, 0.95
 """Of the texts written at every evaluation, one a label."""
+SAMPLED_CHATS = 4
 
 
 def prepare(cfg: TrainConfig, seed: int, inputs: Inputs) -> Prepared:
@@ -45,7 +46,7 @@ def prepare(cfg: TrainConfig, seed: int, inputs: Inputs) -> Prepared:
         first=first,
         evaluate=looked_at.bpb(words, context),
         metric="bpb",
-        sample=_samples(cfg, words, sorted(labels), seed),
+        sample=_samples(cfg, words, sorted(labels), looked_at.records, seed),
         save=save,
         metrics=metrics,
     )
@@ -114,13 +115,20 @@ def _looked_at(cfg: TrainConfig, validation: Path) -> LookedAt:
     return LookedAt(records, len(held), cfg.family.cfg.context)  # type: ignore[attr-defined]
 
 
-def _samples(cfg: TrainConfig, words: Any, labels: list[str], seed: int) -> Callable[[Any], Mapping[str, bytes]]:
-    """A text of each label, drawn with the same seed each time."""
+def _samples(
+    cfg: TrainConfig, words: Any, labels: list[str], records: list[Record], seed: int
+) -> Callable[[Any], Mapping[str, bytes]]:
+    """Answers to what the first chats among some records ask, or a text of each label; drawn with the same seed."""
+    if chats := [record for record in records if turns(record)][:SAMPLED_CHATS]:
+        asked = [turns(chat)[0][1] for chat in chats]
+        prompts = [encoded.condition for encoded in tokenizer.encode_all(words, chats)]
+    else:
+        asked = labels or ["text"]
+        prompts = [tokenizer.prompt(words, label) for label in labels or [None]]
 
     def sample(model: Any) -> Mapping[str, bytes]:
-        prompts = [tokenizer.prompt(words, label) for label in labels] or [tokenizer.prompt(words, None)]
         drawn = cfg.family.module.sample(model, prompts, SAMPLE_TOKENS, TEMPERATURE, TOP_P, seed)
-        lines = [f"{label}: {words.decode(ids)}" for label, ids in zip(labels or ["text"], drawn, strict=True)]
+        lines = [f"{said}: {words.decode(ids)}" for said, ids in zip(asked, drawn, strict=True)]
         return {"samples.txt": "\n".join([*lines, ""]).encode()}
 
     return sample

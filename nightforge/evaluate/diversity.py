@@ -11,6 +11,8 @@ from pydantic import Field
 from nightforge import methods, tokenizer
 from nightforge.config import Config as BaseConfig
 from nightforge.evaluate._subject import Scores, Subject
+from nightforge.records import Record, turns
+from nightforge.records import written as written_by
 
 
 class Config(BaseConfig):
@@ -38,16 +40,22 @@ SAMPLE = Config(
 
 
 def measure(subject: Subject, cfg: Config) -> Scores:
-    """Sample texts of every label among the documents, and measure how varied and how original they are."""
-    labels = sorted({record.label or "" for record in subject.records})
-    asked = [label for label in labels for _ in range(cfg.texts_per_label)]
+    """Sample texts of every label among the documents, and measure how varied and how original they are.
+
+    A chat is begun by the first documents of its label, up to what the assistant says first; any other text by its
+    label alone.
+    """
+    by_label: dict[str, list[Record]] = {}
+    for record in subject.records:
+        by_label.setdefault(record.label or "", []).append(record)
+    asked = [rows[i % len(rows)] for _, rows in sorted(by_label.items()) for i in range(cfg.texts_per_label)]
     words = subject.loaded.tokenizer
-    prompts = [tokenizer.prompt(words, label or None) for label in asked]
+    prompts = [encoded.condition for encoded in tokenizer.encode_all(words, asked)]
     family = methods.load("train", subject.loaded.card["family"])
     rows = family.sample(subject.loaded.model, prompts, cfg.new_tokens, cfg.temperature, cfg.top_p, subject.seed)
     texts = [words.decode(row, skip_special_tokens=True).strip() for row in rows]
     written = [text.split() for text in texts]
-    trained_on = {_normal(record.text) for record in subject.training()}
+    trained_on = {_normal(written_by(record)) for record in subject.training()}
     return Scores(
         {
             "distinct_1": distinct(written, 1, cfg.distinct_words),
@@ -57,11 +65,17 @@ def measure(subject: Subject, cfg: Config) -> Scores:
             "sampled_texts": len(texts),
         },
         samples=[
-            {"prompt": tokenizer.label_token(label or None), "label": label or None, "text": text}
-            for i, (label, text) in enumerate(zip(asked, texts, strict=True))
+            {"prompt": _said(record), "label": record.label, "text": text}
+            for i, (record, text) in enumerate(zip(asked, texts, strict=True))
             if i % cfg.texts_per_label < cfg.shown_per_label
         ],
     )
+
+
+def _said(record: Record) -> str:
+    """What a text is begun by, for a person to read."""
+    said = turns(record)
+    return said[0][1] if said else tokenizer.label_token(record.label)
 
 
 def distinct(texts: Iterable[Sequence[str]], n: int, words: int) -> float:

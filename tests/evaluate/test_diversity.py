@@ -65,3 +65,20 @@ def test_the_nucleus_is_the_smallest_set_with_that_probability() -> None:
 def test_the_context_bounds_a_sample(subject: Subject) -> None:
     rows = sample(subject.loaded.model, [[4], [3]], 10_000, 1.0, 1.0, seed=0)
     assert all(len(r) <= subject.loaded.model.config.max_position_embeddings - 1 for r in rows)
+
+
+def test_prompts_of_different_lengths_are_gone_on_from_as_each_alone(subject: Subject) -> None:
+    model, prompts = subject.loaded.model, [[4, 60, 61, 62, 63], [4], [5, 70, 71]]
+    together = sample(model, prompts, 6, temperature=1e-6, top_p=1.0, seed=0)
+    assert together == [sample(model, [p], 6, temperature=1e-6, top_p=1.0, seed=0)[0] for p in prompts]
+
+
+def test_a_chat_is_begun_by_what_it_asks(subject: Subject) -> None:
+    pairs = [
+        replace(r, prompt=f"what is {r.text}?", response="a thing", text=f"what is {r.text}?\na thing")
+        for r in subject.records
+    ]
+    cfg = diversity.SAMPLE.model_copy(update={"shown_per_label": 2})
+    got = diversity.measure(subject._replace(records=pairs), cfg)
+    first = [r.prompt for r in pairs if r.label == "food"][:2]
+    assert [s["prompt"] for s in got.samples if s["label"] == "food"] == first
