@@ -80,9 +80,9 @@ def run(
 
 def _fit(cfg: TrainConfig, seed: int, prepared: Prepared, work: Path) -> tuple[loop.Run, "Kept", dict[str, Any]]:
     """The run, at its end; what was kept of it, and how fast it was."""
-    training, kept = _begin(cfg, seed, prepared, work)
+    training, kept = begin(cfg, seed, prepared, work)
     resumed = training.step
-    goal, traced = _work(cfg, seed, prepared, training), _profile(cfg, work.name)
+    goal, traced = yardstick(cfg, seed, prepared, training), _profile(cfg, work.name)
     with kept.told_if_it_fails(prepared.metric), opened(cfg.trackers, work.name, cfg.model_dump()) as boards:
         events = loop.steps(training, prepared.data, prepared.evaluate, prepared.first)
         for event in shown(traced.watch(events, resumed), boards, goal, cfg.loop.steps):
@@ -190,7 +190,7 @@ class Kept:
             (plots / SAMPLES / name).write_bytes(content)
 
 
-def _begin(cfg: TrainConfig, seed: int, prepared: Prepared, work: Path) -> tuple[loop.Run, Kept]:
+def begin(cfg: TrainConfig, seed: int, prepared: Prepared, work: Path) -> tuple[loop.Run, Kept]:
     """The run, fresh or from its checkpoint, and what was kept of it so far."""
     kept, ranks, model = Kept(), ALONE, prepared.model.to(precision.device())
     if cfg.loop.recompute:
@@ -226,7 +226,7 @@ def _profile(cfg: TrainConfig, name: str) -> Profile:
     return Profile(cfg.profile if processes.first() else None, cfg.loop.steps, name)
 
 
-def _work(cfg: TrainConfig, seed: int, prepared: Prepared, training: loop.Run) -> Work:
+def yardstick(cfg: TrainConfig, seed: int, prepared: Prepared, training: loop.Run) -> Work:
     """What the speed of the run is held against, measured on its first batch."""
     sizes, settings = prepared.data.sizes, cfg.loop
     rows = next(order(sizes, settings.batch_size, seed))
