@@ -236,7 +236,7 @@ def _compare_with_splits(rows: "pl.DataFrame", folder: Path, names: list[str]) -
 
     parts = {name: table(folder / name) for name in names}
     train = parts.pop(TRAIN, _no_rows())
-    judged = pl.concat([_no_rows(), *parts.values()])
+    judged = pl.concat([_no_rows(), *parts.values()], how="diagonal")
     rows = rows.with_columns(
         pl.col(key).is_in(other[key].implode()).cast(pl.Int8).alias(mark)
         for key, other, mark in (
@@ -269,8 +269,8 @@ def _metrics(artifact: Path, beside: Path) -> Tables:
     if not (beside / SCORES).exists():
         return Tables(None, facts)
     rows = pl.read_parquet(beside / SCORES).select(cs.numeric() - cs.by_name("id"), pl.col("id").cast(pl.String))
-    if {"nats", "bytes"} <= set(rows.columns):
-        again = float(rows["nats"].sum()) / (math.log(2) * float(rows["bytes"].sum())) if len(rows) else math.nan
+    if "nats" in rows.columns and (units := {"bytes", "units"} & set(rows.columns)):
+        again = float(rows["nats"].sum()) / (math.log(2) * float(rows[units.pop()].sum())) if len(rows) else math.nan
         facts |= {"scores": len(rows), "bpb_difference": abs(again - facts.get("bpb.value", math.nan))}
     return Tables(rows, facts)
 

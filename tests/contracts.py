@@ -25,6 +25,7 @@ from nightforge.records import Edit, Mark, Record, Reject, chat_text, content_id
 from nightforge.signatures import Held
 from nightforge.view import View
 from tasks.clean_rules import kind
+from tests import media_samples as media
 
 ROOT = Path(__file__).parent.parent
 
@@ -246,6 +247,9 @@ SPOKEN = "a tall tree with showy flowers stands beside the large river"
 def check_augmenter(module: ModuleType, assets: Path) -> None:
     """vary(record, cfg, rng, assets): same label, a parent, another text whose edits are told; the same for the same
     seed; code, addresses, numbers and line breaks stay; what the system says in a chat stays."""
+    if hasattr(module, "MEDIA"):
+        check_media_augmenter(module, assets)
+        return
     kept = record(f" {SPOKEN}. ".join(KEPT) + SPOKEN)
     turns = [{"role": role, "content": SPOKEN} for role in ("system", "user", "assistant")]
     chat = record("\n\n".join([SPOKEN] * 3), messages=turns)
@@ -267,6 +271,34 @@ def check_augmenter(module: ModuleType, assets: Path) -> None:
             assert variant.text.count("\n") == given.text.count("\n"), f"lost line breaks: {variant.text!r}"
             assert given is not chat or variant.meta["messages"][0] == turns[0]
             assert given is not pair or variant.text == f"{variant.prompt}\n{variant.response}"
+
+
+def check_media_augmenter(module: ModuleType, assets: Path) -> None:
+    """vary(record, cfg, rng, assets) of pictures or sounds (`MEDIA`): same label, size and length, a parent, other
+    content, what was done is told; the same for the same seed; nothing of texts or of what cannot be decoded."""
+    images = module.MEDIA == "image"
+    given = media.picture(7) if images else media.sound(7)
+    other = [
+        media.sound(7) if images else media.picture(7),
+        replace(given, content=b"no such thing"),
+        RECORDS[0],
+        EMPTY,
+    ]
+    for cfg in [module.SAMPLE, *bounds(module.SAMPLE)]:
+
+        def run(records: list[Record], cfg: Config = cfg) -> list[Record]:
+            return list(module.vary(records[0], cfg, random.Random(7), assets))
+
+        made = unmutated(lambda rs: twice(lambda: run(rs)), [given])
+        assert made or cfg is not module.SAMPLE, "a picture and a sound are there to be varied"
+        for variant in made:
+            assert (variant.label, variant.meta["parent"]) == (given.label, given.id)
+            assert variant.meta["edits"][0].keys() > {"part"}, "what was done must be told: meta.edits"
+            json.dumps(variant.meta, allow_nan=False)
+            assert variant.content != given.content and variant.id != given.id
+            assert media.size(variant) == media.size(given)
+        for one in other:
+            assert run([one]) == [], f"expected no variant of {one.media_type}"
 
 
 def check_balancer(module: ModuleType) -> None:
