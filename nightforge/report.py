@@ -14,6 +14,25 @@ from nightforge import charts, summary
 from nightforge.charts import Point
 
 Json = Mapping[str, Any]
+RATES = {"tokens_per_s": "Tokens/s", "samples_per_s": "Samples/s"}
+"""Figure of the probes → heading of its column."""
+SLICES = {
+    "by_label": "By label",
+    "by_length": "By length of the text, in bytes",
+    "judged_by_label": "Samples that the judge reads as what they should be",
+}
+PICTURED = {
+    "judged": "samples that the judge reads as what they should be",
+    "judged_real": "real records that it reads right",
+    "kernel_distance": "kernel distance of samples, on the judge's features",
+    "kernel_distance_real": "of real training records",
+    "precision": "precision: samples like real records",
+    "recall": "recall: real records like samples",
+    "variety": "variety within a label, of that of real records",
+    "nearest_training_ratio": "distance to the nearest training record, of that of real ones",
+    "copied_share": "samples that are copies of training records",
+}
+"""Figures of evaluate_array → what they say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +57,7 @@ class Story:
     curves: Mapping[str, Mapping[str, Sequence[float]]]
     """Name of the file → column → values."""
     samples: Sequence[Json]
-    """{prompt, label, text}"""
+    """{prompt, label, text} of texts; {source, text, labels} of pictures: a data URI, a caption, each line's label."""
     sources: Sequence[tuple[str, str]]
     """What was read, and how it is identified."""
     hashes: Sequence[tuple[str, str]]
@@ -51,17 +70,23 @@ class Story:
 
 def render(story: Story) -> str:
     """The report as one HTML document."""
-    candidates = _candidates(story)
+    candidates, metric = _candidates(story), summary.metric(story.accept)
     return _template("page.html.j2").render(
         story=story,
         headline=summary.headline(story.accept),
-        terms=[{**t, "name": _term_name(t["term"]), "note": _term_note(t["term"])} for t in story.accept["contract"]],
+        terms=[
+            {**t, "name": _term_name(t["term"]), "note": _term_note(t["term"], metric)}
+            for t in story.accept["contract"]
+        ],
         funnel=_funnel(story.data),
-        slices=_slices(story.evaluate, {"by_label": "By label", "by_length": "By length of the text, in bytes"}),
+        slices=_slices(story.evaluate, SLICES),
+        pictured=PICTURED.items(),
         losses=_slices(story.accept, {"loss_by_label": "Where quality was lost, by label"}),
+        metric=metric,
         curves=_curves(story.curves),
         candidates=candidates,
-        scatter=_scatter(story, candidates),
+        rate=next((name for key, name in RATES.items() if key in story.compress_speed.get("dense", {})), "Tokens/s"),
+        scatter=_scatter(story, candidates, metric),
     )
 
 
@@ -106,8 +131,8 @@ def _term_name(term: str) -> str:
     return summary.TERMS.get(term, (term, ""))[0]
 
 
-def _term_note(term: str) -> str:
-    return summary.TERMS.get(term, ("", ""))[1]
+def _term_note(term: str, metric: str) -> str:
+    return summary.TERMS.get(term, ("", ""))[1].format(metric=metric)
 
 
 def _funnel(data: Json) -> list[dict[str, Any]]:
@@ -154,7 +179,8 @@ def _slices(evaluate: Json, names: Mapping[str, str]) -> list[dict[str, Any]]:
             }
             for k, v in sorted(found.items(), key=lambda item: _in_order(item[0]))
         ]
-        groups.append({"name": name, "rows": rows, "low": low, "high": high})
+        named = "share" if key.startswith("judged") else ""
+        groups.append({"name": name, "named": named, "rows": rows, "low": low, "high": high})
     return groups
 
 
@@ -177,9 +203,10 @@ def in_turns(samples: Sequence[Json], most: int) -> list[dict[str, Any]]:
 
 
 def _curves(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> list[tuple[str, Markup]]:
+    watched = [column for column in curves.get("validation.csv", {}) if column not in {"step", "best"}]
     wanted = [
-        ("steps.csv", "loss", "Training loss, nats per token", False),
-        ("validation.csv", "bpb", "Validation, bits per byte", True),
+        ("steps.csv", "loss", "Training loss", False),
+        *(("validation.csv", name, f"Validation, {summary.METRICS.get(name, name)}", True) for name in watched),
         ("steps.csv", "lr", "Learning rate", False),
     ]
     return [
@@ -197,13 +224,22 @@ def _candidates(story: Story) -> list[dict[str, Any]]:
         speed = story.compress_speed.get("candidates", {}).get(name, {})
         faster = base["latency_ms_p50"] / speed["latency_ms_p50"] if speed and base else None
         absent = {"failed": None, "latency_ms_p50": None}
+        per_s = next((value for key, value in speed.items() if key in RATES), None)
         rows.append(
-            {**absent, **found, **speed, "name": name, "chosen": name == story.compress["chosen"], "faster": faster}
+            {
+                **absent,
+                "per_s": per_s,
+                **found,
+                **speed,
+                "name": name,
+                "chosen": name == story.compress["chosen"],
+                "faster": faster,
+            }
         )
     return sorted(rows, key=lambda r: (not r["chosen"], r["failed"] is not None, r.get("size_mb", 0)))
 
 
-def _scatter(story: Story, candidates: Sequence[Json]) -> Markup:
+def _scatter(story: Story, candidates: Sequence[Json], metric: str) -> Markup:
     points = [
         Point(
             label=c["name"],
@@ -219,4 +255,4 @@ def _scatter(story: Story, candidates: Sequence[Json]) -> Markup:
     ]
     size, loss = story.contract.get("max_size_share"), story.contract.get("max_quality_loss")
     limits = size * 100 if size is not None else None, loss * 100 if loss is not None else None
-    return charts.scatter(points, *limits, "size, % of the dense model's", "bits per byte lost, %")
+    return charts.scatter(points, *limits, "size, % of the dense model's", f"{metric} lost, %")

@@ -3,18 +3,27 @@
 from collections.abc import Mapping
 from typing import Any
 
+METRICS = {"bpb": "bits per byte", "judge_bits": "bits of the judge's surprise", "kid": "kernel distance"}
+"""What nats by unit are called in a model's card, and early stopping's column → in words."""
+
 TERMS = {
-    "bpb_loss_share": ("Quality lost", "bits per byte against the dense model; the upper end of the interval decides"),
+    "bpb_loss_share": ("Quality lost", "{metric} against the dense model; the upper end of the interval decides"),
     "size_share": ("Size, of the dense model's", "the whole folder over the whole dense fp32 folder"),
     "size_mb": ("Size", "the whole folder"),
-    "latency_ratio": ("Latency, of the dense model's", "median per token, measured in turns with it in PyTorch"),
-    "latency_ms_p95": ("Latency, 95th percentile", "per token"),
+    "latency_ratio": ("Latency, of the dense model's", "median per token or sample, in turns with it in PyTorch"),
+    "latency_ms_p95": ("Latency, 95th percentile", "per token or sample"),
     "peak_memory_mb": ("Peak memory", "of a fresh process that loads the model and generates"),
     "implausible_gain": ("Implausible gain", "better than the dense model by more than this points at a mistake"),
-    "champion_loss_share": ("Against the champion", "bits per byte against the last accepted model, upper end"),
+    "champion_loss_share": ("Against the champion", "{metric} against the last accepted model, upper end"),
     "no_effect": ("No effect", "a recipe that changes no weight or saves no byte is refused"),
 }
 """Term → its name on the page, and what it means."""
+
+
+def metric(accept: Mapping[str, Any]) -> str:
+    """What quality is measured in, in words."""
+    name = str(accept.get("metric", "bpb"))
+    return METRICS.get(name, name.replace("_", " "))
 
 
 def percent(value: float) -> str:
@@ -55,7 +64,7 @@ def headline(accept: Mapping[str, Any]) -> str:
     change = "worse" if loss["value"] >= 0 else "better"
     smaller = accept["dense_size_mb"] / accept["size_mb"]
     said = (
-        f"{accept['chosen']} is {percent(abs(loss['value']))} {change} in bits per byte than the dense model "
+        f"{accept['chosen']} is {percent(abs(loss['value']))} {change} in {metric(accept)} than the dense model "
         f"(interval {percent(loss['low'])} to {percent(loss['high'])}, {accept['documents']:,} documents) "
         f"and {smaller:.1f}× smaller"
     )

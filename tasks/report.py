@@ -1,5 +1,6 @@
 """Report: read what every stage wrote, and tell it on one page. It always succeeds; gate@compressed refuses."""
 
+import base64
 import csv
 import json
 from collections.abc import Mapping, Sequence
@@ -52,13 +53,25 @@ def run(cfg: ReportConfig, contract: Contract, wired: Wiring, source: Path, eval
         dropped=dropped([p for p in wired.deps if p.name.endswith(REJECTS)], cfg.rejects_per_rule),
         gates=[_read(path) for path in wired.gates],
         curves={p.name: _columns(p) for p in curves},
-        samples=report.in_turns(_read(evaluation / "samples.json"), cfg.samples),
+        samples=_samples(evaluation, cfg.samples),
         sources=_sources(_read(source)),
         hashes=_hashes(metrics["accept"], wired.gates, source),
         versions=_versions(wired.deps),
         contract=contract.model_dump(),
     )
     index.write_text(report.render(story), encoding="utf-8")
+
+
+def _samples(evaluation: Path, most: int) -> list[dict[str, Any]]:
+    """What the model made: texts, or pictures that stand in the page itself."""
+    made = _read(evaluation / "samples.json")
+    if not any("picture" in sample for sample in made):
+        return report.in_turns(made, most)
+    return [{**sample, "source": _data_uri(evaluation / sample["picture"])} for sample in made[:most]]
+
+
+def _data_uri(png: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png.read_bytes()).decode()}"
 
 
 class Failure(Protocol):
