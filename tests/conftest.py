@@ -32,6 +32,14 @@ def subject() -> Any:
 
 
 @pytest.fixture(scope="session")
+def array_subject() -> Any:
+    """Pictures that a model was scored on, and what it makes, as evaluate_array hands them to a metric."""
+    from tests import tiny_pictures
+
+    return tiny_pictures.subject()
+
+
+@pytest.fixture(scope="session")
 def wordnet_assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of assets that holds a WordNet of a few words."""
     folder = tmp_path_factory.mktemp("assets")
