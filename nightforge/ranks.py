@@ -42,11 +42,16 @@ class Ranks:
 ALONE = Ranks(0, 1)
 
 
+def is_shared(tensor: torch.Tensor) -> bool:
+    """Whether processes share out a tensor (a DTensor)."""
+    return hasattr(tensor, "to_local")
+
+
 def own(tensor: torch.Tensor) -> torch.Tensor:
     """What this process has of a tensor: all of it, unless processes share it out."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return tensor.to_local() if is_shared(tensor) else tensor
 
 
 def full(tensor: torch.Tensor) -> torch.Tensor:
     """All of a tensor, put together where processes share it out; all of them must ask."""
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return tensor.full_tensor() if is_shared(tensor) else tensor

@@ -15,6 +15,7 @@ import torch
 
 from nightforge import loop
 from nightforge.errors import ConfigError, Transient
+from nightforge.ranks import own
 from tasks import processes
 
 PLAIN = "plain.pt"
@@ -56,7 +57,7 @@ def _write(final: Path, run: loop.Run, kept: dict[str, Any]) -> None:
     processes.wait()
     with warnings.catch_warnings(action="ignore"):  # that there is one process
         writer = checkpoint.HuggingFaceStorageWriter(str(partial), save_distributed=True)
-        checkpoint.save(tensors, storage_writer=writer, no_dist=not processes.launched())
+        checkpoint.save(_once(tensors), storage_writer=writer, no_dist=not processes.launched())
     if processes.first():
         with (partial / PLAIN).open("wb") as f:
             torch.save({"run": plain, "kept": kept}, f)
@@ -96,11 +97,11 @@ def restore(folder: Path, run: loop.Run, plain: dict[str, Any]) -> None:
     wanted = _stored(plain)
     if lacking := sorted(wanted - places.keys()):
         raise ConfigError(f"{folder}: expected a checkpoint of this run, got one with {lacking[0]}. Delete it.")
-    tensors = {name: places[name] for name in wanted}
+    tensors = {name: place for name, place in _once(places).items() if name in wanted}
     with warnings.catch_warnings(action="ignore"):  # that there is one process
         reader = checkpoint.HuggingFaceStorageReader(str(folder))
         checkpoint.load(tensors, storage_reader=reader, no_dist=not processes.launched())
-    loop.restore(run, _join(plain, tensors))
+    loop.restore(run, _join(plain, places))
 
 
 def clear(work: Path) -> None:
@@ -129,6 +130,12 @@ def _split(tree: Any, at: str = "") -> tuple[dict[str, torch.Tensor], Any]:
     tensors = {name: tensor for found, _ in parts.values() for name, tensor in found.items()}
     rest = {key: left for key, (_, left) in parts.items()}
     return tensors, rest if isinstance(tree, dict) else list(rest.values())
+
+
+def _once(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Each tensor under the first of its names; an output layer may be the embedding."""
+    seen: dict[int, str] = {}
+    return {name: tensor for name, tensor in tensors.items() if seen.setdefault(own(tensor).data_ptr(), name) == name}
 
 
 def _join(plain: Any, tensors: dict[str, torch.Tensor]) -> Any:

@@ -5,6 +5,7 @@ from pydantic import Field, model_validator
 
 from nightforge.config import Config as BaseConfig
 from nightforge.parameters import Groups
+from nightforge.ranks import is_shared
 
 
 class Config(BaseConfig):
@@ -30,9 +31,7 @@ SAMPLE = Config(lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
 
 
 def build(groups: Groups, cfg: Config) -> list[torch.optim.Optimizer]:
-    """One fused optimizer over all groups."""
-    return [
-        torch.optim.SGD(
-            groups.decayed(cfg.weight_decay), lr=cfg.lr, momentum=cfg.momentum, nesterov=cfg.nesterov, fused=True
-        )
-    ]
+    """One optimizer over all groups, fused unless processes share out the weights, which torch's fused one cannot."""
+    several = groups.decayed(cfg.weight_decay)
+    fused = not any(is_shared(p) for group in several for p in group["params"])
+    return [torch.optim.SGD(several, lr=cfg.lr, momentum=cfg.momentum, nesterov=cfg.nesterov, fused=fused)]

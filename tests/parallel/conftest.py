@@ -1,0 +1,36 @@
+"""Two processes are started once for all tests of this folder."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parallel import two
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="session")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What two processes found, and `folder`, where their checkpoints are."""
+    folder = tmp_path_factory.mktemp("two")
+    two.saved_at_two(two.text_run(two.alone), folder / "one")
+    shared = {"WORLD_SIZE": "2", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    if "lo" in (interface for _, interface in socket.if_nameindex()):
+        shared["GLOO_SOCKET_IFNAME"] = "lo"
+    command = [sys.executable, str(ROOT / "tests/parallel/two.py"), str(folder)]
+    both = [
+        subprocess.Popen(command, env=os.environ | shared | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=240)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], "\n".join(said)
+    read: dict[str, Any] = json.loads((folder / "found.json").read_text())
+    for case, differences in read.items():
+        print(case, differences)
+    return read | {"folder": folder}
