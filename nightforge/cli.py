@@ -1,4 +1,4 @@
-"""The command line: `nightforge run`, `doctor`, `clean`, `gates`, `generate`, `snapshot`, `methods`, `ui` and others.
+"""The command line: `nightforge run`, `doctor`, `clean`, `tune`, `estimate`, `generate`, `methods`, `ui` and others.
 
 The one file of the library that opens doors onto `tasks` and `flows`; each opens only when its command is called.
 """
@@ -72,6 +72,10 @@ def parser() -> argparse.ArgumentParser:
     clean.add_argument("--preset", metavar="NAME", help="one of clean.presets (default: the one chosen)")
     clean.add_argument("--rows", type=int, metavar="N", help="an even sample of so many raw rows (default: all)")
     clean.add_argument("--examples", type=int, default=0, metavar="N", help="so many redacted examples a reason")
+    tune = command("tune", "Find a learning rate and a batch size for the stage train; writes nothing.", _tune)
+    tune.add_argument("--write", action="store_true", help="put them into params.yaml")
+    cost = command("estimate", "Say what the stage train will take, from one measured step.", _estimate)
+    cost.add_argument("--sizes", action="store_true", help="instead: what language models of other sizes would take")
     gen = command("generate", "Try the accepted model.", _generate)
     gen.add_argument("--label", help="condition on this label")
     gen.add_argument("--prompt", default="", help="text to go on from")
@@ -124,6 +128,18 @@ def _clean(args: argparse.Namespace) -> int:
     from tasks.clean_explain import main as explain
 
     return explain(args.preset, args.rows, args.examples)
+
+
+def _tune(args: argparse.Namespace) -> int:
+    from tasks.tune import main as tune
+
+    return tune(args.write)
+
+
+def _estimate(args: argparse.Namespace) -> int:
+    from tasks.estimate import main as estimate
+
+    return estimate(args.sizes)
 
 
 def _generate(args: argparse.Namespace) -> int:
