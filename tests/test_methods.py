@@ -57,6 +57,8 @@ def test_every_method_keeps_the_contract(
         training_contracts.check_initialisation(module)
     elif stage == "watch":
         training_contracts.check_watcher(name, module)
+    elif stage == "parallel":
+        training_contracts.check_parallel(module, request.getfixturevalue("tmp_path"))
     elif stage == "media":
         training_contracts.check_media(name, module)
     elif stage == "evaluate":

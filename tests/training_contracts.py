@@ -6,6 +6,7 @@ As in tests/contracts.py, each `check_*` takes a module and raises AssertionErro
 import copy
 import math
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from nightforge import loop
 from nightforge.batching import Batch
 from nightforge.parameters import groups
+from nightforge.ranks import ALONE, full
 from nightforge.records import Record
 from nightforge.training import At, Settings, Turn
 from tests.contracts import bounds, twice
@@ -110,6 +112,32 @@ def check_optimizer(name: str, module: ModuleType) -> None:
     assert final_weights(second) == {k: v.tolist() for k, v in whole.model.state_dict().items()}, (
         "resumed is another run"
     )
+
+
+def check_parallel(module: ModuleType, folder: Path) -> None:
+    """spread(model, turns, cfg) → Ranks: one process alone trains to the same weights; processes and restarts told."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    assert {"processes", "restarts"} <= type(module.SAMPLE).model_fields.keys()
+
+    def loss(network: Any, tensors: Any, at: At) -> tuple[torch.Tensor, dict[str, float]]:
+        return network(input_ids=tensors["ids"][None]).logits[0, :-1].logsumexp(-1).sum(), {}
+
+    def ended(spread: Any) -> dict[str, torch.Tensor]:
+        torch.manual_seed(3)
+        shape = {"vocab_size": 7, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2}
+        model = LlamaForCausalLM(LlamaConfig(**shape, num_attention_heads=2, num_key_value_heads=1)).double()
+        run = loop.start(model, [Turn("", "", loss)], settings(), 3, "fp32", spread(model))
+        list(loop.steps(run, Rows(), lambda m: float(m(input_ids=torch.tensor([[1, 2]])).logits.sum())))
+        return {k: full(v).detach().clone() for k, v in run.model.state_dict().items()}
+
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=0, world_size=1)
+    try:
+        made = ended(lambda model: module.spread(model, 1, module.SAMPLE))
+    finally:
+        torch.distributed.destroy_process_group()
+    for name, weight in ended(lambda model: ALONE).items():
+        torch.testing.assert_close(made[name], weight, rtol=0, atol=1e-12)
 
 
 def constant() -> dict[str, Any]:

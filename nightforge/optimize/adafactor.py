@@ -9,7 +9,9 @@ import torch
 from pydantic import Field
 
 from nightforge.config import Config as BaseConfig
+from nightforge.errors import ConfigError
 from nightforge.parameters import Groups
+from nightforge.ranks import is_shared
 
 
 class Config(BaseConfig):
@@ -31,7 +33,16 @@ SAMPLE = Config(lr=0.05, beta2_decay=-0.8, eps=1e-3, update_clip=1.0, weight_dec
 
 
 def build(groups: Groups, cfg: Config) -> list[torch.optim.Optimizer]:
-    """One optimizer over all groups."""
+    """One optimizer over all groups.
+
+    Raises:
+        ConfigError: processes share out the weights, whose rows and columns torch's Adafactor cannot sum then.
+    """
+    if any(is_shared(p) for several in groups for p in several):
+        raise ConfigError(
+            "train.loop.optimizer: adafactor needs whole weights, and train.parallel shares them out. Choose adamw, or "
+            "train.parallel: {name: ddp}."
+        )
     return [
         torch.optim.Adafactor(
             groups.decayed(cfg.weight_decay),
