@@ -19,7 +19,8 @@ import torch
 
 from bench import _train_arm
 from nightforge import loop, methods, throughput, tokenizer
-from nightforge.corpus import Corpus
+from nightforge.corpus import corpus
+from nightforge.scoring import TEXT, Encoded
 from nightforge.train import causal_lm
 from nightforge.training import Event, Stepped, Turn
 from tasks.trackers import opened
@@ -34,9 +35,7 @@ def watchers_overhead(watchers: Sequence[dict[str, Any]] = SAMPLE_PROJECT) -> fl
     torch.set_num_threads(_train_arm.THREADS)
     rng = np.random.default_rng(1)
     sizes = rng.integers(*TOKENS, ROWS)
-    starts = np.cumsum([0, *sizes])
-    ids = rng.integers(5, 4000, starts[-1], dtype=np.int32)
-    rows = Corpus(ids, starts, ~np.isin(np.arange(len(ids)), starts), cut=0, mute=0)
+    rows = corpus((Encoded(rng.integers(5, 4000, size).tolist(), [TEXT] * size) for size in sizes), 256)
     turn = Turn("", "", lambda net, tensors, at: causal_lm.loss(net, tensors, _train_arm.SHAPE, at))
     steps = EVERY * (STRETCHES + 1)
     with tempfile.TemporaryDirectory() as folder, chdir(folder), redirect_stdout(StringIO()):

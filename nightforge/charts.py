@@ -1,7 +1,7 @@
 """Inline SVG: lines over steps, and candidates against the contract. Colours come from the page's style sheet."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
@@ -47,19 +47,40 @@ def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
 
 
 def line(xs: Sequence[float], ys: Sequence[float], x_name: str, y_name: str, dots: bool = False) -> Markup:
-    """One curve with its axes; more than 300 points are averaged in bins, so that a long run stays a small page."""
-    xs, ys = _thinned(xs), _thinned(ys)
-    if len(xs) < 2:
+    """One curve with its axes; see `lines`."""
+    return lines(xs, {y_name: ys}, x_name, y_name, dots)
+
+
+def lines(
+    xs: Sequence[float], curves: Mapping[str, Sequence[float]], x_name: str, y_name: str, dots: bool = False
+) -> Markup:
+    """Curves on common axes, the first the faintest; more than 300 points are averaged in bins, for a small page.
+
+    A value that is not finite is no part of its curve: where it came, a mark stands over the whole height.
+    """
+    finite = {name: [(a, b) for a, b in zip(xs, ys, strict=True) if math.isfinite(b)] for name, ys in curves.items()}
+    marked = sorted({a for ys in curves.values() for a, b in zip(xs, ys, strict=True) if not math.isfinite(b)})
+    drawn = {
+        name: list(zip(_thinned([a for a, _ in one]), _thinned([b for _, b in one]), strict=True))
+        for name, one in finite.items()
+    }
+    if max(map(len, drawn.values()), default=0) < 2:
         return Markup('<p class="none">Too few points for a curve.</p>')
-    x_ticks, y_ticks = ticks(0, max(xs)), ticks(min(ys), max(ys))
+    values = [b for one in drawn.values() for _, b in one]
+    x_ticks, y_ticks = ticks(0, max(xs)), ticks(min(values), max(values))
     x = Scale(x_ticks[0], x_ticks[-1], LEFT, WIDTH - RIGHT)
     y = Scale(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP)
-    path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in zip(xs, ys, strict=True))
-    marks = [f'<circle class="dot" cx="{x(a):.1f}" cy="{y(b):.1f}" r="2"/>' for a, b in zip(xs, ys, strict=True)]
-    body = [
-        *_axes(x, y, x_ticks, y_ticks, x_name, y_name, WIDTH, HEIGHT),
-        f'<polyline class="curve" points="{path}"/>',
-        *(marks if dots else []),
+    body = _axes(x, y, x_ticks, y_ticks, x_name, y_name, WIDTH, HEIGHT)
+    for at, (name, one) in enumerate(drawn.items(), 1):
+        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in one)
+        faint = "" if len(drawn) == 1 else f' stroke-opacity="{0.2 + 0.8 * at / len(drawn):.2f}"'
+        body.append(f'<polyline class="curve" points="{path}"{faint}><title>{escape(name)}</title></polyline>')
+        if dots:
+            body += [f'<circle class="dot" cx="{x(a):.1f}" cy="{y(b):.1f}" r="2"/>' for a, b in one]
+    body += [
+        f'<line class="broken" x1="{x(a):.1f}" x2="{x(a):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}">'
+        f"<title>not finite at {_short(a)}</title></line>"
+        for a in marked
     ]
     return _svg(WIDTH, HEIGHT, f"{y_name} over {x_name}", body)
 

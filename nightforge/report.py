@@ -14,6 +14,12 @@ from nightforge import charts, summary
 from nightforge.charts import Point
 
 Json = Mapping[str, Any]
+WATCHED = {
+    "grad_norm": "Norm of the gradient by layer, clipped",
+    "weight_norm": "Norm of the weights by layer",
+    "update_ratio": "Norm of a step ÷ norm of the weights, by layer",
+}
+"""A figure of nightforge/watch/ → what its chart is called; others go by their own names."""
 RATES = {"tokens_per_s": "Tokens/s", "samples_per_s": "Samples/s"}
 """Figure of the probes → heading of its column."""
 SLICES = {
@@ -208,12 +214,34 @@ def _curves(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> list[tuple[s
         ("steps.csv", "loss", "Training loss", False),
         *(("validation.csv", name, f"Validation, {summary.METRICS.get(name, name)}", True) for name in watched),
         ("steps.csv", "lr", "Learning rate", False),
+        ("steps.csv", "grad_norm", "Norm of the gradient", False),
     ]
     return [
         (name, charts.line(curves[file]["step"], curves[file][column], "step", name, dots))
         for file, column, name, dots in wanted
         if column in curves.get(file, {})
-    ]
+    ] + _watched(curves.get("watched.csv", {}))
+
+
+def _watched(columns: Mapping[str, Sequence[float]]) -> list[tuple[str, Markup]]:
+    """What the watchers saw: one chart a figure, with a curve for each layer, from the input to the output."""
+    groups: dict[str, dict[str, Sequence[float]]] = {}
+    for column in sorted(columns, key=_by_numbers):
+        if column != "step":
+            figure, _, layer = column.rpartition("/")
+            groups.setdefault(figure or layer, {})[layer] = columns[column]
+    made = []
+    for figure, several in groups.items():
+        name = WATCHED.get(figure, figure.replace("_", " "))
+        first, *_, last = [*several, ""] if len(several) == 1 else list(several)
+        caption = f"{name}, from {first} (faint) to {last}" if last else name
+        made.append((caption, charts.lines(columns["step"], several, "step", name)))
+    return made
+
+
+def _by_numbers(name: str) -> list[tuple[bool, int, str]]:
+    """Names in which `layers.2` comes before `layers.10`."""
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _candidates(story: Story) -> list[dict[str, Any]]:

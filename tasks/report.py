@@ -126,7 +126,7 @@ def dropped(folders: Sequence[Path], examples: int) -> list[dict[str, Any]]:
 def _columns(path: Path) -> dict[str, Sequence[float]]:
     with path.open(encoding="utf-8") as f:
         rows = list(csv.DictReader(f))
-    return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+    return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else {})}
 
 
 def _sources(manifest: dict[str, Any]) -> list[tuple[str, str]]:

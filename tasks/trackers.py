@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from html import escape
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -107,7 +108,7 @@ def wandb(run: str, values: Mapping[str, Any]) -> Iterator[Tracker]:
             wave, rate = sound(content)
             shown = library.Audio(wave, rate)
         else:
-            shown = library.Html(f"<pre>{library.util.html.escape(content.decode(errors='replace'))}</pre>")
+            shown = library.Html(f"<pre>{escape(content.decode(errors='replace'))}</pre>")
         its.log({f"samples/{name}": shown}, step=step)
 
     try:

@@ -1,5 +1,6 @@
 """The page: self-contained, escaped, whole when optional parts are missing, the same bytes for the same story."""
 
+import math
 import re
 from copy import deepcopy
 from dataclasses import replace
@@ -308,3 +309,13 @@ def test_the_page_tells_what_each_rule_of_cleaning_did() -> None:
         r"<td>length</td><td class=\"num\">8</td><td class=\"num\">8\.08%</td><td class=\"num\">7</td>", page
     )
     assert "<b>length</b> changed 1,234 rows: length 5." in page
+
+
+def test_what_was_watched_is_one_chart_a_figure_and_a_curve_a_layer() -> None:
+    layers = {f"grad_norm/layers.{i}": [1.0, float(i), 2.0] for i in (10, 2, 0)}
+    curves = {"watched.csv": {"step": [1.0, 2.0, 3.0], **layers, "logit_std": [1.0, math.inf, 1.2]}}
+    page = report.render(story(curves=curves))
+    assert "Norm of the gradient by layer, clipped, from layers.0 (faint) to layers.10" in page
+    assert re.findall(r"<title>(layers\.\d+)</title>", page) == ["layers.0", "layers.2", "layers.10"]
+    assert "<figcaption>logit std</figcaption>" in page
+    assert "not finite at 2" in page, "what is not finite is marked, and the curve goes on beside it"
