@@ -52,7 +52,7 @@ def start(name: str, processes: int, restarts: int) -> None:
     """Run a stage in several processes of this machine, by torchrun.
 
     Raises:
-        NightforgeError: one of them failed.
+        NightforgeError: one of them failed; of the kind that its exit code tells.
     """
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -66,7 +66,8 @@ def start(name: str, processes: int, restarts: int) -> None:
         run.main([*here, *numbers, "-m", "tasks", name])
     except ChildFailedError as e:
         rank, failure = e.get_first_failure()
-        raise NightforgeError(
+        kinds = {kind.exit_code: kind for kind in NightforgeError.__subclasses__()}
+        raise kinds.get(failure.exitcode, NightforgeError)(
             f"process {rank} of {processes} ended with {failure.exitcode}; what it said stands above. Run again: the "
             "stage goes on from its last checkpoint."
         ) from None
