@@ -1,6 +1,7 @@
 """Records of pictures and sounds as one array in memory: a byte a value, and nothing else that grows with the rows."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,8 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nightforge import captions, models
 from nightforge.array_models import Rows, row_seeds
 from nightforge.batching import Batch
+from nightforge.captions import Captions
 from nightforge.errors import ConfigError, DataError
 from nightforge.levels import Levels, from_levels, to_levels
 from nightforge.methods import Method
@@ -19,6 +22,19 @@ from tasks import shards
 
 MEMORY_SHARE = 0.5
 """Of the free memory that a data set may take."""
+
+
+class Told(NamedTuple):
+    """The captions of rows, those that are equal kept once."""
+
+    captions: Captions
+    place: torch.Tensor
+    """Of each row's caption: (rows,)."""
+
+    def of(self, rows: Any) -> dict[str, torch.Tensor]:
+        """`text` and `text_mask` of rows."""
+        places = self.place[rows]
+        return {"text": self.captions.states[places], "text_mask": self.captions.mask[places]}
 
 
 class Arrays(NamedTuple):
@@ -32,7 +48,9 @@ class Arrays(NamedTuple):
     documents: list[str]
     """Rows of one are of one origin: intervals draw whole documents."""
     texts: list[str]
-    """Captions."""
+    """The caption of each row, empty where it has none."""
+    told: Told | None = None
+    """The captions as an encoder reads them, where the family wants them."""
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -47,17 +65,22 @@ class Arrays(NamedTuple):
     @property
     def rows(self) -> Rows:
         """All of it, as scores take it."""
-        return Rows({"x": self.x, "y": torch.from_numpy(self.labels)}, row_seeds(self.ids))
+        told = self.told.of(slice(None)) if self.told else {}
+        return Rows({"x": self.x, "y": torch.from_numpy(self.labels)} | told, row_seeds(self.ids))
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """`x` and `y` of rows."""
         chosen = list(rows)
-        return Batch({"x": from_levels(self.levels[chosen]), "y": torch.from_numpy(self.labels[chosen])}, len(chosen))
+        told = self.told.of(chosen) if self.told else {}
+        own = {"x": from_levels(self.levels[chosen]), "y": torch.from_numpy(self.labels[chosen])}
+        return Batch(own | told, len(chosen))
 
     def of(self, wanted: set[str]) -> "Arrays":
         """The rows of some documents."""
         rows = [row for row, name in enumerate(self.documents) if name in wanted]
-        return Arrays(self.levels[rows], self.labels[rows], *([column[row] for row in rows] for column in self[2:]))
+        told = Told(self.told.captions, self.told.place[rows]) if self.told else None
+        kept = ([column[row] for row in rows] for column in (self.ids, self.documents, self.texts))
+        return Arrays(self.levels[rows], self.labels[rows], *kept, told)
 
 
 def read(folder: Path, media: Method, classes: Sequence[str]) -> Arrays:
@@ -82,6 +105,24 @@ def read(folder: Path, media: Method, classes: Sequence[str]) -> Arrays:
         documents.append(document(record))
         texts.append(record.text)
     return Arrays(levels, labels, ids, documents, texts)
+
+
+def with_captions(data: Arrays, classes: Sequence[str], encoder: Path, tokens: int) -> Arrays:
+    """The same rows with captions as a text encoder reads them; a row without one is told the name of its class.
+
+    Args:
+        data: as `read`.
+        classes: names of the labels.
+        encoder: a Hugging Face folder.
+        tokens: of a caption.
+    """
+    network, tokenizer = models.read_transformers(encoder, "AutoModel")
+    names = [*classes, ""]
+    texts = [text or names[label] for text, label in zip(data.texts, data.labels, strict=True)]
+    distinct = sorted(set(texts))
+    check_memory(len(distinct), (4, tokens, network.config.hidden_size))
+    place = torch.tensor([bisect_left(distinct, text) for text in texts])
+    return data._replace(told=Told(captions.read(distinct, network, tokenizer, tokens), place))
 
 
 def check_memory(rows: int, shape: tuple[int, ...]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from nightforge import array_models, precision, samples
+from nightforge import array_models, captions, models, precision, samples
 from nightforge import judge as judges
 from nightforge.array_models import Loaded
 from nightforge.batching import watched
@@ -29,6 +29,8 @@ def prepare(cfg: TrainConfig, seed: int, inputs: Inputs) -> Prepared:
     validation = arrays.read(inputs.splits / "validation", judge.media, judge.classes)
     held = validation.of(watched(validation.documents, cfg.eval_documents))
     model = _starting_model(cfg, judge)
+    if hasattr(cfg.family.module, "TEXT"):
+        data, held = _told(cfg, model, judge.classes, inputs.deps.get("encoder"), data, held)
 
     def save(folder: Path, trained: Any, facts: dict[str, Any]) -> None:
         known = {name: judge.card[name] for name in ("shape", "classes", "media")}
@@ -54,7 +56,7 @@ def _starting_model(cfg: TrainConfig, judge: Loaded) -> Any:
     """The network: from scratch, or from the folder that models/base.json recorded.
 
     Raises:
-        ConfigError: the folder's network is for other pictures, or no family to start from.
+        ConfigError: the folder's network is for other pictures, or of no family to start from.
     """
     family = cfg.family
     model = family.module.build(family.cfg, judge.shape, len(judge.classes))
@@ -62,6 +64,11 @@ def _starting_model(cfg: TrainConfig, judge: Loaded) -> Any:
         cfg.initialise.module.fill(model, cfg.initialise.cfg)
     if hasattr(family.module, "attend"):
         family.module.attend(model, judge.model)
+    if cfg.model == SCRATCH and hasattr(family.module, "adopt"):
+        raise ConfigError(
+            f"train.model: expected the model folder that a {family.name} starts from, got {SCRATCH}. "
+            "Name it, and run: nightforge snapshot"
+        )
     if cfg.model == SCRATCH:
         return model
     base = array_models.load(home_folder() / cfg.model)
@@ -81,6 +88,31 @@ def _starting_model(cfg: TrainConfig, judge: Loaded) -> Any:
             f"{base.card['config']}."
         )
     return model
+
+
+def _told(
+    cfg: TrainConfig, model: Any, classes: list[str], encoder: Path | None, data: Arrays, held: Arrays
+) -> tuple[Arrays, Arrays]:
+    """The rows with their captions; the model is told those of the labels.
+
+    Raises:
+        ConfigError: the stage has no text encoder, or one of another width.
+    """
+    if encoder is None:
+        raise ConfigError(
+            f"dvc.yaml: stage train: expected a dep named encoder, a Hugging Face folder that reads the captions of a "
+            f"{cfg.family.name}, got none. Add, for instance, models/encoder."
+        )
+    family: Any = cfg.family.cfg
+    data, held = (arrays.with_captions(rows, classes, encoder, family.text_tokens) for rows in (data, held))
+    names, tokenizer = models.read_transformers(encoder, "AutoModel")
+    if (width := names.config.hidden_size) != family.text_width:
+        raise ConfigError(
+            f"train.family.text_width: expected {width}, the width of {encoder}, got {family.text_width}."
+        )
+    if classes:
+        cfg.family.module.caption(model, captions.read(classes, names, tokenizer, family.text_tokens))
+    return data, held
 
 
 def _evaluation(cfg: TrainConfig, seed: int, judge: Loaded, held: Arrays) -> Callable[[Any], float]:

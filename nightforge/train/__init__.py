@@ -1,7 +1,9 @@
 """Model families: one file a family. `KIND` says what it is trained on, and tasks/train_<kind>.py gets that ready.
 
-`text`: `build(cfg, tokenizer)`, `loss(model, tensors, cfg, at)`, `sample(model, prompts, new_tokens, temperature,
-top_p, seed)`; `causal_lm` says what they take and return.
+`text`: `build(cfg, tokenizer)`, `loss(model, tensors, cfg, at)`, `nats(model, documents, batch_tokens, context)`,
+`sample(model, prompts, new_tokens, temperature, top_p, seed)`; `causal_lm` says what they take and return. `CLASS` is
+the class of transformers that reads the model's folder, and `OWN_TOKENS`, where there are any, how many tokens `build`
+adds to the tokenizer.
 
 `array` (images and sounds, as `judge.media` of params.yaml makes them; nightforge/array_models.py keeps them):
 
@@ -17,4 +19,6 @@ top_p, seed)`; `causal_lm` says what they take and return.
   samples as there are watched records, in the judge's features.
 - `attend(model, judge)`, if its loss looks through the judge; `adopt(model, cfg, loaded)`, if it starts from a network
   of another family (`train.model`).
+- `TEXT`, if it is told captions: `tensors` then has `text` (rows, tokens, width) and `text_mask` (rows, tokens) too, as
+  nightforge/captions.py reads them, and `caption(model, captions)` is given those of the labels' names.
 """

@@ -141,7 +141,8 @@ def _discriminator_loss(
     x, y = tensors["x"], tensors["y"]
     with torch.no_grad():
         made = model.generator(torch.randn(len(x), cfg.latent, device=x.device), y)
-    x = x.detach().requires_grad_(cfg.r1 > 0)
+    if cfg.r1:
+        x = x.detach().requires_grad_() + 0  # the hooks that count operations by module cannot bear a leaf here
     real, fake = model.discriminator(x, y), model.discriminator(made, y)
     total = costs(cfg.loss, real, fake)
     logged = {"real": float(real.detach().sum()), "made": float(fake.detach().sum())}

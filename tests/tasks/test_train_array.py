@@ -1,5 +1,6 @@
 """Families of pictures through the stage `train`: written is what was trained, from scratch and from a folder."""
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -7,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
-from nightforge import array_models, judge, methods
+from nightforge import array_models, judge, methods, models
 from nightforge.errors import ConfigError
 from nightforge.media import image
 from nightforge.stats import Bootstrap
@@ -18,7 +20,7 @@ from nightforge.train import vae
 from tasks import arrays, shards, train
 from tasks import judge as judge_stage
 from tasks.judge import JudgeConfig
-from tests import digits
+from tests import digits, tiny_encoder
 
 ROOT = Path(__file__).parent.parent.parent
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -78,7 +80,14 @@ FAMILIES = [name for name in methods.names("train") if methods.load("train", nam
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_loaded_is_what_was_trained(family: str, data: Path, tmp_path: Path) -> None:
-    metrics = trained(data, tmp_path, config(family))
+    encoder, start = tiny_encoder.lay(tmp_path / "encoder"), "scratch"
+    more = {"text_width": 32} if hasattr(methods.load("train", family), "TEXT") else {}
+    if hasattr(methods.load("train", family), "adopt"):
+        with pytest.raises(ConfigError, match=f"the model folder that a {family} starts from"):
+            trained(data, tmp_path, config(family))
+        trained(data, tmp_path / "base", config("vae"))
+        start = str(tmp_path / "base/dense")
+    metrics = trained(data, tmp_path, config(family, start, **more), encoder=encoder)
     assert metrics["steps"] == 6 and metrics["units"] == 96 and metrics["epochs"] == pytest.approx(96 / 200, rel=0.1)
     loaded = array_models.load(tmp_path / "dense")
     assert loaded.classes == list("0123456789") and loaded.family.name == family
@@ -96,7 +105,7 @@ def test_what_is_loaded_is_what_was_trained(family: str, data: Path, tmp_path: P
     assert shown == ["0000003-samples.png", "0000006-samples.png"]
     with Image.open(tmp_path / "plots/samples/0000006-samples.png") as picture:
         assert picture.size == (8 * 50, 10 * 50)
-    assert cfg == config(family).family.cfg
+    assert cfg == config(family, **more).family.cfg
 
 
 def test_scored_in_parts_is_scored_at_once(data: Path) -> None:
@@ -123,6 +132,35 @@ def test_fine_tuned_from_a_folder_and_refused_where_it_does_not_fit(data: Path, 
     (tmp_path / "first/dense/model.json").write_text(json.dumps(card))
     with pytest.raises(ConfigError, match="expected a model of classes"):
         trained(data, tmp_path / "again", config("vae", model=folder))
+
+
+def test_a_network_that_is_told_texts_wants_an_encoder_that_fits(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a dep named encoder"):
+        trained(data, tmp_path, config("text_diffusion"))
+    encoder = tiny_encoder.lay(tmp_path / "encoder")
+    with pytest.raises(ConfigError, match="expected 32, the width of"):
+        trained(data, tmp_path, config("text_diffusion"), encoder=encoder)
+    with pytest.raises(ConfigError, match="expected at most the encoder's 16, got 17"):
+        trained(data, tmp_path, config("text_diffusion", text_tokens=17), encoder=encoder)
+
+
+def test_equal_captions_are_kept_once_and_go_with_their_rows(data: Path, tmp_path: Path) -> None:
+    rows = digits.records(4)
+    rows[1] = dataclasses.replace(rows[1], text="the cat sat")
+    rows[3] = dataclasses.replace(rows[3], label="0")
+    shards.write(tmp_path / "rows", rows)
+    encoder = tiny_encoder.lay(tmp_path / "encoder")
+    plain = arrays.read(tmp_path / "rows", methods.choose("media", MEDIA), list("0123456789"))
+    told = arrays.with_captions(plain, [f"kind {n}" for n in range(10)], encoder, 6)
+    assert told.told is not None and len(told.told.captions.states) == 3
+    batch = told.batch([3, 1, 0]).tensors
+    assert torch.equal(batch["text"][0], batch["text"][2]) and not torch.equal(batch["text"][0], batch["text"][1])
+    network, words = models.read_transformers(encoder, "AutoModel")
+    alone = network(**words("the cat sat", return_tensors="pt")).last_hidden_state[0]  # [CLS] the cat sat [SEP]
+    torch.testing.assert_close(batch["text"][1, :5], alone, atol=1e-5, rtol=1e-4)
+    assert batch["text_mask"][1].tolist() == [True] * 5 + [False] and (batch["text"][1, 5:] == 0).all()
+    only = told.of({rows[1].id}).rows.tensors
+    assert torch.equal(only["text"][0], batch["text"][1])
 
 
 def test_the_grid_of_samples_by_hand() -> None:
