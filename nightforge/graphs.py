@@ -24,6 +24,7 @@ LOADER, SUFFIX, REST = "onnx", ".onnx", "rest.safetensors"
 Feeds = dict[str, NDArray[Any]]
 Shape = Any
 """Of what a part gives: null for a tensor, else a list of such."""
+NO_TENSORS = "no tensors"
 
 
 class Part(NamedTuple):
@@ -48,20 +49,33 @@ def name(i: int) -> str:
     return f"in{i}"
 
 
-@contextmanager
-def watch(model: Any) -> Iterator[dict[str, Part]]:
-    """Collect, while the context lasts, the parts of a network that are called: name → part.
+def find(model: Any, run: Callable[[], Any]) -> dict[str, Part]:
+    """The parts of a network that are called while something runs, with all their calls: name → part.
+
+    A method that takes no tensors, or gives something else (a function, a shape), is looked through: what it or its
+    caller calls is a part.
 
     Raises:
         DataError: a part takes or gives what no graph can.
     """
-    found: dict[str, Part] = {}
+    through: set[str] = set()
+    while True:
+        found: dict[str, Part] = {}
+        with _watching(model, through, found):
+            run()
+        if not (odd := {path for path, part in found.items() if part.gives is NO_TENSORS}):
+            return found
+        through |= odd
+
+
+@contextmanager
+def _watching(model: Any, through: set[str], found: dict[str, Part]) -> Iterator[None]:
     inside: list[str] = []
-    places = _places(model)
+    places = {path: place for path, place in _places(model).items() if path not in through}
     for path, (owner, attribute) in places.items():
         owner.__dict__[attribute] = _watched(path, getattr(owner, attribute), inside, found)
     try:
-        yield found
+        yield
     finally:
         for owner, attribute in places.values():
             del owner.__dict__[attribute]
@@ -91,28 +105,29 @@ def _watched(path: str, call: Callable[..., Any], inside: list[str], found: dict
 
 def _note(path: str, call: Any, args: Any, kwargs: Any, out: Any, found: dict[str, Part]) -> None:
     names, given = (*[None] * len(args), *kwargs), (*args, *kwargs.values())
+    tensors = tuple(value.detach().cpu().clone() for value in given if isinstance(value, torch.Tensor))
     constants = {i: value for i, value in enumerate(given) if not isinstance(value, torch.Tensor)}
-    gives = shape_of(out, path)
+    gives = shape_of(out) if tensors else NO_TENSORS
     part = found.setdefault(path, Part(call, names, constants, gives, []))
-    if (part.names, part.constants, part.gives) != (names, constants, gives):
+    same = (part.names, part.constants, part.gives) == (names, constants, gives)
+    if (gives is NO_TENSORS and isinstance(call.__self__, torch.nn.Module) and call.__name__ == "forward") or (
+        gives is not NO_TENSORS and not same
+    ):
         raise DataError(
-            f"{path}: expected to be called the same way each time but for its tensors, got {names} of which "
-            f"{constants} are no tensors, after {part.names} and {part.constants}."
+            f"{path}: expected to be called with tensors, the same way each time, and to give tensors or lists of "
+            f"them; got arguments {names} of which {constants} are no tensors, and {type(out).__name__}."
         )
-    part.calls.append(tuple(value.detach().cpu().clone() for value in given if isinstance(value, torch.Tensor)))
+    part.calls.append(tensors)
 
 
-def shape_of(out: Any, path: str) -> Shape:
-    """What a part gives, as plain data.
-
-    Raises:
-        DataError: something that is neither a tensor nor a list or tuple of such.
-    """
+def shape_of(out: Any) -> Shape:
+    """What a part gives, as plain data; NO_TENSORS where it is neither a tensor nor a list or tuple of such."""
     if isinstance(out, torch.Tensor):
         return None
     if not isinstance(out, list | tuple):
-        raise DataError(f"{path}: expected to give tensors, or lists of them, got {type(out).__name__}.")
-    return [shape_of(one, path) for one in out]
+        return NO_TENSORS
+    shapes = [shape_of(one) for one in out]
+    return NO_TENSORS if NO_TENSORS in shapes or not shapes else shapes
 
 
 def flat(out: Any) -> list[torch.Tensor]:

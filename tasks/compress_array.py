@@ -86,7 +86,9 @@ def watched(loaded: array_models.Loaded, calibration: Path, judge: Path) -> dict
     first = slice(CALIBRATION_ROWS)
     tensors = {name: value[first] for name, value in given.rows.tensors.items()}
     reader = array_models.load_judge(judge).model
-    with graphs.watch(loaded.model) as parts:
+
+    def run() -> None:
         family.module.score(loaded.model, family.cfg, tensors, given.rows.seeds[first], reader)
         family.module.sample(loaded.model, family.cfg, tensors["y"], CALIBRATION_SEED)
-    return parts
+
+    return graphs.find(loaded.model, run)

@@ -2,6 +2,7 @@
 
 import json
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Which = Literal["compressed", "dense"]
+ARRAYS = {"array", "onnx"}
+"""Loaders of images and sounds."""
 MADE_BY: dict[Which, str] = {"compressed": "compress", "dense": "train"}
 
 
@@ -41,7 +44,8 @@ def generate(
 ) -> list[str]:
     """Sample `n` texts of a class, each going on from `prompt`; a text is returned without its label, with its prompt.
 
-    A `temperature` of 0 takes the likeliest token each time. The same seed gives the same texts.
+    A `temperature` of 0 takes the likeliest token each time. The same seed gives the same texts. Of images and sounds
+    the files are returned that `n` of the label, or of each, were written to.
 
     Raises:
         AssetMissing: the project has no such model yet.
@@ -56,6 +60,9 @@ def generate(
     folder = _folder(project, model)
     if model == "compressed" and not refused_too:
         _accepted(project)
+    if models.card(folder)["loader"] in ARRAYS:
+        made_of: list[str] = import_module("tasks.generate_array").generate(folder, project, label, n, seed)
+        return made_of
     tokenizer = _tokenizer(folder)
     start = [label_token(tokenizer, label), *tokenizer.encode(prompt, add_special_tokens=False).ids]
     sample = _sample_onnx if model == "compressed" else _sample_dense

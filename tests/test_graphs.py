@@ -14,38 +14,53 @@ from tests import tiny_graph
 class Outer(torch.nn.Module):
     """Calls a layer, then a method that calls the same layer."""
 
-    def __init__(self, gives: Any = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.inner, self.gives = torch.nn.Linear(2, 2), gives
+        self.inner = torch.nn.Linear(2, 2)
 
     def both(self, x: torch.Tensor) -> Any:
         """A method."""
-        return self.gives or (self.inner(x), [x, x + 1])
+        return self.inner(x), [x, x + 1]
+
+    def later(self, x: torch.Tensor) -> Any:
+        """Calls the layer, and gives a function that will."""
+        self.inner(x)
+        return self.inner
 
 
 def test_parts_are_what_is_called_from_outside_any_other() -> None:
     model, x = Outer(), torch.ones(3, 2)
-    with graphs.watch(model) as parts:
+
+    def run() -> None:
         model.inner(x)
         model.both(x)
         model.both(x)
+
+    parts = graphs.find(model, run)
     assert {name: len(part.calls) for name, part in parts.items()} == {"inner": 1, "both": 2}
     assert parts["both"].gives == [None, [None, None]]
     assert parts["both"].feeds()[0]["in0"].tolist() == x.tolist()
     assert "both" not in model.__dict__ and "forward" not in model.inner.__dict__, "the network was left watched"
 
 
+def test_a_method_that_gives_no_tensors_is_looked_through() -> None:
+    model, x = Outer(), torch.ones(3, 2)
+    parts = graphs.find(model, lambda: model.later(x)(x))
+    assert {name: len(part.calls) for name, part in parts.items()} == {"inner": 2}
+
+
 def test_what_no_graph_can_do_is_refused() -> None:
-    with (
-        pytest.raises(DataError, match="expected to give tensors, or lists of them, got dict"),
-        graphs.watch(model := Outer({"a": 1})),
-    ):
-        model.both(torch.ones(1, 2))
+    class Odd(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"a": x}
+
+    model = torch.nn.Sequential(Odd())
+    with pytest.raises(DataError, match=r"to give tensors or lists of them; got .* and dict"):
+        graphs.find(model, lambda: model[0](torch.ones(1, 2)))
     net = tiny_graph.Net()
     z, y = torch.ones(2, 6), torch.tensor([0, 1])
-    with pytest.raises(DataError, match="called the same way each time"), graphs.watch(net):
-        net.decode(z, y)
-        net.decode(z, y, twice=True)
+    with pytest.raises(DataError, match="the same way each time"):
+        graphs.find(net, lambda: (net.decode(z, y), net.decode(z, y, twice=True)))
 
 
 def test_a_graph_takes_the_place_of_its_part() -> None:

@@ -34,10 +34,13 @@ def watched() -> tuple[Net, graphs.Part]:
     """The network, and its part after two calls."""
     net = Net().eval()
     generator = torch.Generator().manual_seed(5)
-    with torch.no_grad(), graphs.watch(net) as parts:
+
+    def run() -> None:
         for _ in range(6):
             net.decode(torch.randn(8, 6, generator=generator), torch.arange(8) % 4)
-    return net, parts["decode"]
+
+    with torch.no_grad():
+        return net, graphs.find(net, run)["decode"]
 
 
 @cache
