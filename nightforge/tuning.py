@@ -57,8 +57,8 @@ def find(rates: Sequence[float], losses: Sequence[float]) -> Found | None:
 
 
 def goes_on(speeds: Sequence[float]) -> bool:
-    """Whether the last doubling of the batch was worth it: units a second of each size so far."""
-    return len(speeds) < 2 or speeds[-1] >= GAIN * speeds[-2]
+    """Whether one of the last two doublings of the batch was worth it: units a second of each size so far."""
+    return len(speeds) < 3 or max(speeds[-2:]) >= GAIN * max(speeds[:-2])
 
 
 def same_steps(batch_size: int, accumulate: int, fastest: int) -> tuple[int, int]:

@@ -39,9 +39,9 @@ def opened() -> Project:
     wired = wiring.stage("train")
     values = wiring.read_yaml(Path("params.yaml"))
     paths = {k: p for k, p in wired.paths.items() if p not in {*wired.outs, *wired.plots}}
-    for name in ("balanced", "splits"):
-        if not stage.bound(wired, name).exists():
-            raise AssetMissing(f"{paths[name]}: expected the data to train on. Make it first: dvc repro augment")
+    for path in paths.values():
+        if not path.exists():
+            raise AssetMissing(f"{path}: expected what the stage train reads, got nothing there. Run first: dvc repro")
     cfg: TrainConfig = stage.value(wired, values, "cfg", TrainConfig)
     seed: int = stage.value(wired, values, "seed", int)
     return Project(cfg, seed, Inputs(paths["balanced"], paths["splits"], paths))

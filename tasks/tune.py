@@ -1,11 +1,13 @@
 """`nightforge tune`: a learning rate by the range test and a batch size by timing, for the project at hand."""
 
 import time
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import yaml
 
 from nightforge import loop, memory, methods, precision, tuning
 from nightforge.batching import order
@@ -15,10 +17,11 @@ from tasks import train
 from tasks.estimate import opened
 from tasks.prepared import Prepared, TrainConfig
 
+LOOP = "train.loop"
 STEPS, LOWEST, HIGHEST = 100, 1e-6, 0.99
 """Of the range test: how many steps, and learning rates of the first and the last."""
-REPEATS = 3
-"""Timed passes of each batch size, after one that warms up."""
+LEAST_PASSES, LEAST_S = 3, 1.0
+"""Of each batch size: timed passes, after one that warms up, and seconds that they take together."""
 SHARE = 0.8
 """Of the free memory that a larger batch may be expected to take."""
 ROWS = 12
@@ -57,10 +60,10 @@ def main(write: bool) -> int:
     batch_size, accumulate = tuning.same_steps(cfg.loop.batch_size, cfg.loop.accumulate, fastest)
     lr = float(f"{found.suggested:.1e}") if found else cfg.loop.optimizer.cfg.lr  # type: ignore[attr-defined]
     print("\nThe steps as large as they were, and by this short test the learning rate to begin with:")
-    print(f"train.loop.optimizer.lr: {lr}")
-    print(f"train.loop.batch_size: {batch_size}\ntrain.loop.accumulate: {accumulate}")
+    values = {f"{LOOP}.optimizer.lr": lr, f"{LOOP}.batch_size": batch_size, f"{LOOP}.accumulate": accumulate}
+    print("\n".join(f"{name}: {value}" for name, value in values.items()))
     if write:
-        put(Path("params.yaml"), lr, batch_size, accumulate)
+        put(Path("params.yaml"), values)
         print("written to params.yaml")
     return 0
 
@@ -92,7 +95,7 @@ def range_test(cfg: TrainConfig, seed: int, prepared: Prepared) -> tuple[list[fl
     return rates, losses
 
 
-def sizes(cfg: TrainConfig, seed: int, prepared: Prepared) -> Any:
+def sizes(cfg: TrainConfig, seed: int, prepared: Prepared) -> Iterator[Size]:
     """Yield a `Size` for a quarter of the present batch size, twice that, and so on, while it pays and memory lasts."""
     device, family = precision.device(), turns(cfg.family)
     chosen = "fp32" if cfg.loop.precision == "auto" else cfg.loop.precision
@@ -117,8 +120,8 @@ def sizes(cfg: TrainConfig, seed: int, prepared: Prepared) -> Any:
 
 def _timed(model: Any, family: Any, batch: Any, chosen: str) -> float:
     """Units a second, forward and backward, the best of a few passes."""
-    taken = []
-    for _ in range(REPEATS + 1):
+    taken: list[float] = []
+    while len(taken) <= LEAST_PASSES or sum(taken[1:]) < LEAST_S:
         begun = time.perf_counter()
         for turn in family:
             with precision.autocast(next(model.parameters()).device.type, chosen):
@@ -130,25 +133,24 @@ def _timed(model: Any, family: Any, batch: Any, chosen: str) -> float:
     return float(batch.units / min(taken[1:]))
 
 
-def put(path: Path, lr: float, batch_size: int, accumulate: int) -> None:
-    """Change the three values in params.yaml, and leave its comments as they are.
+def put(path: Path, values: Mapping[str, float]) -> None:
+    """Change values in a YAML file, each by the dotted path of its key, and leave all else to the byte as it is.
 
     Raises:
-        ConfigError: the file has no such values where they are looked for.
+        ConfigError: the file has no such key, or another thing than a value there.
     """
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, 1000
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    values = yaml.load(path.read_text(encoding="utf-8"))
-    try:
-        settings = values["train"]["loop"]
-        settings["optimizer"]["lr"] = lr
-        settings["batch_size"], settings["accumulate"] = batch_size, accumulate
-    except (KeyError, TypeError):
-        raise ConfigError(f"{path}: expected train.loop with optimizer, batch_size and accumulate, got none.") from None
+    text = path.read_text(encoding="utf-8")
+    spans = []
+    for name, value in values.items():
+        node: Any = yaml.compose(text)
+        for key in name.split("."):
+            held = {k.value: v for k, v in node.value} if isinstance(node, yaml.MappingNode) else {}
+            node = held.get(key)
+        if not isinstance(node, yaml.ScalarNode):
+            raise ConfigError(f"{path}: expected a value at {name}, got none. Put {value} there by hand.")
+        spans.append((node.start_mark.index, node.end_mark.index, str(value)))
+    for begin, end, value in sorted(spans, reverse=True):
+        text = text[:begin] + value + text[end:]
     partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as f:
-        yaml.dump(values, f)
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
