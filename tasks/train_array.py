@@ -24,6 +24,7 @@ KID = "kid"
 
 def prepare(cfg: TrainConfig, seed: int, inputs: Inputs) -> Prepared:
     """The model and its data, ready for the loop; weights are drawn from torch's generator as the caller seeded it."""
+    _check_nothing_of_text(cfg)
     judge = array_models.load_judge(inputs.deps["judge"], precision.device())
     data = arrays.read(inputs.balanced, judge.media, judge.classes)
     validation = arrays.read(inputs.splits / "validation", judge.media, judge.classes)
@@ -50,6 +51,16 @@ def prepare(cfg: TrainConfig, seed: int, inputs: Inputs) -> Prepared:
         save=save,
         metrics=metrics,
     )
+
+
+def _check_nothing_of_text(cfg: TrainConfig) -> None:
+    """Raises ConfigError where params.yaml asks for what only families of text can do."""
+    asked = [name for name in ("adapter", "expand", "packing", "knowledge") if getattr(cfg, name)]
+    if asked:
+        raise ConfigError(
+            f"train.{asked[0]}: expected null, or false, for {cfg.family.name}, which is trained on pictures or sound; "
+            f"got {getattr(cfg, asked[0])}."
+        )
 
 
 def _starting_model(cfg: TrainConfig, judge: Loaded) -> Any:

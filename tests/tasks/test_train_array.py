@@ -12,15 +12,17 @@ import torch
 import yaml
 from PIL import Image
 
-from nightforge import array_models, judge, methods, models
+from nightforge import array_models, judge, loop, methods, models
 from nightforge.errors import ConfigError
 from nightforge.media import image
 from nightforge.stats import Bootstrap
 from nightforge.train import vae
+from nightforge.training import turns
 from tasks import arrays, shards, train
 from tasks import judge as judge_stage
 from tasks.judge import JudgeConfig
 from tests import digits, tiny_encoder
+from tests.training_contracts import settings
 
 ROOT = Path(__file__).parent.parent.parent
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -161,6 +163,44 @@ def test_equal_captions_are_kept_once_and_go_with_their_rows(data: Path, tmp_pat
     assert batch["text_mask"][1].tolist() == [True] * 5 + [False] and (batch["text"][1, 5:] == 0).all()
     only = told.of({rows[1].id}).rows.tensors
     assert torch.equal(only["text"][0], batch["text"][1])
+
+
+def test_what_only_texts_can_do_is_refused(data: Path, tmp_path: Path) -> None:
+    packed = config("vae").model_copy(update={"packing": True})
+    with pytest.raises(ConfigError, match=r"train\.packing: expected null, or false, for vae"):
+        trained(data, tmp_path, packed)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [("vae", {"norm": "batch", "skip_share": 0.5}), ("gan", {"discriminator_moves": 2}), ("diffusion", {})],
+)
+def test_resumed_is_uninterrupted_to_the_bit(family: str, changes: dict[str, Any], data: Path) -> None:
+    chosen = config(family, **changes).family
+    found = arrays.read(data / "balanced", methods.choose("media", MEDIA), list("0123456789"))
+    values = settings(steps=5, batch_size=8, eval_every=2, save_every=2, ema=0.9)
+
+    def run() -> loop.Run:
+        torch.manual_seed(SEED)
+        model = chosen.module.build(chosen.cfg, (1, 8, 8), 10)
+        return loop.start(model, turns(chosen), values, SEED, "fp32")
+
+    def value(model: Any) -> float:
+        return float(chosen.module.sample(model, chosen.cfg, torch.arange(4), 5).std())
+
+    whole, first, second = run(), run(), run()
+    list(loop.steps(whole, found, value))
+    for event in loop.steps(first, found, value):
+        if type(event).__name__ == "Due":
+            break
+    out = io.BytesIO()
+    torch.save(loop.state(first), out)
+    out.seek(0)
+    loop.restore(second, torch.load(out, weights_only=True))
+    list(loop.steps(second, found, value))
+    assert second.seen == whole.seen and len(whole.seen) == 3
+    weights = second.model.state_dict()
+    assert all(torch.equal(weights[name], kept) for name, kept in whole.model.state_dict().items())
 
 
 def test_the_grid_of_samples_by_hand() -> None:
