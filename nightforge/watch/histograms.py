@@ -22,7 +22,7 @@ class Config(BaseConfig):
     """Parts of a parameter's name, after the last number, that name its layer: 1 gives a block's, 2 a matrix's."""
 
 
-SAMPLE = Config(quantiles=[0.05, 0.5, 0.95], values=2000, depth=1)
+SAMPLE = Config(quantiles=[0.05, 0.5, 0.95], values=500, depth=1)
 
 
 class Histograms:
