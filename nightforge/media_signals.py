@@ -1,6 +1,5 @@
 """Numbers that stand for pictures and sounds: what a gate looks at of them. A batch of texts costs nothing here."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,11 +27,11 @@ NUMBERS = ["brightness", "contrast", "colourfulness", "seconds", "loudness_db"]
 """Those of which drift is measured."""
 
 
-def of(media_types: Sequence[str], contents: "pl.Series") -> "pl.DataFrame":
+def of(media_types: "pl.Series", contents: "pl.Series") -> "pl.DataFrame":
     """The signals of pictures and sounds: the columns `COLUMNS`, empty for other rows; or no columns."""
     import polars as pl
 
-    if not any(kind.startswith(("image/", "audio/")) for kind in media_types):
+    if not any(kind.startswith(("image/", "audio/")) for kind in media_types.unique()):
         return pl.DataFrame()
     rows = [_signals(*row) for row in zip(media_types, contents, strict=True)]
     return pl.DataFrame(rows, schema={name: getattr(pl, kind) for name, kind in COLUMNS.items()})

@@ -88,7 +88,7 @@ def of_batch(batch: pa.RecordBatch) -> "pl.DataFrame":
         **_findings(frame["text"]),
     )
     found = found.select(pl.col(name).cast(getattr(pl, kind)) for name, kind in COLUMNS.items())
-    return found.hstack(media_signals.of(frame["media_type"].to_list(), frame["content"]).get_columns())
+    return found.hstack(media_signals.of(frame["media_type"], frame["content"]).get_columns())
 
 
 def _of_text() -> dict[str, "pl.Expr"]:
