@@ -63,7 +63,7 @@ def start(project: Path, folder: Path) -> Rehearsal:
     for room in ("nightforge", "tasks"):
         (folder / room).symlink_to(stage.CODE_ROOT / room)
     _bring(project, folder, stages)
-    _start_model(values, folder, wiring.home_folder(project), stages)
+    _start_model(values, folder, stages)
     rows, found = _records(project, stages)
     shards.write(folder / stages["clean"].paths["raw"], found)
     env = {
@@ -129,16 +129,10 @@ def _shrink(values: Any, small: dict[str, Any]) -> None:
             values[key] = small[key]
 
 
-def _start_model(values: dict[str, Any], folder: Path, home: Path, stages: dict[str, wiring.Wiring]) -> None:
-    """Record the starting model that params.yaml names, as a run would, but for its hashes."""
+def _start_model(values: dict[str, Any], folder: Path, stages: dict[str, wiring.Wiring]) -> None:
+    """Record the starting model, as a run would but for its hashes; it is read where it lies."""
     named = str((values.get("train") or {}).get("model", "scratch"))
-    if named == "scratch":
-        record: dict[str, Any] = {"from": "scratch"}
-    else:
-        record = {"folder": named, "files": {}}
-        (folder / named).parent.mkdir(parents=True, exist_ok=True)
-        if not (folder / named).exists():
-            (folder / named).symlink_to(home / named)
+    record: dict[str, Any] = {"from": "scratch"} if named == "scratch" else {"folder": named, "files": {}}
     path = folder / stages["train"].paths["base"]
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)

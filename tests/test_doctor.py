@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks import doctor, doctor_chain, doctor_machine, doctor_project, doctor_source
+from tasks import doctor, doctor_chain, doctor_machine, doctor_project, doctor_source, wiring
 from tasks.doctor_check import Check, Size
 
 ROOT = Path(__file__).parent.parent
@@ -209,6 +209,15 @@ def test_the_table_is_aligned_and_shows_the_way_out() -> None:
     assert shown[0] == "✓ a       fine"
     assert shown[1].startswith("✗ longer  word") and shown[2].startswith("          word")
     assert shown[-1] == "          → do this" and max(map(len, shown)) <= doctor.WIDTH
+
+
+def test_a_starting_model_beside_the_project_is_named_and_nothing_is_laid_there(tmp_path: Path) -> None:
+    values = {"train": {"model": "../../models/pretrained/some"}}
+    (folder := tmp_path / "a/b").mkdir(parents=True)
+    doctor_chain._start_model(values, folder, wiring.stages(ROOT))
+    assert json.loads((folder / "models/base.json").read_text()) == {"folder": values["train"]["model"], "files": {}}
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()] == ["a/b/models/base.json"]
+    assert not (tmp_path / "models").exists()
 
 
 @pytest.mark.slow
