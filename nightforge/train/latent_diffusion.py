@@ -101,4 +101,5 @@ def score(
     density = -0.5 * (noise.square() + log_var + math.log(2 * math.pi)).flatten(1).sum(1)
     # the row's next seed: the diffusion's noise must not be the noise that made z
     prior = _noise.bound(model.denoiser.told(y), z, seeds + 1, cfg, _noise.of_numbers, FARTHEST)
-    return reconstruction + density + prior
+    nats: torch.Tensor = reconstruction + density + prior
+    return nats
