@@ -25,7 +25,7 @@ class Ranks:
     """Of torch.distributed; None for all there are."""
     losses: Callable[..., Any] = directly
     """Computes loss(network, …); gradients are averaged over the processes when what it returned is propagated back."""
-    syncing: Callable[[bool], None] = bool
+    syncing: Callable[[bool], object] = bool
     """Told before each micro-batch whether it is the step's last of this process: before that nothing is averaged."""
     whole: Callable[[], AbstractContextManager[Any]] = nullcontext
     """Inside, the network and its parts may be called directly; all processes must, in the same way."""
@@ -42,16 +42,16 @@ class Ranks:
 ALONE = Ranks(0, 1)
 
 
-def is_shared(tensor: torch.Tensor) -> bool:
+def is_shared(tensor: Any) -> bool:
     """Whether processes share out a tensor (a DTensor)."""
     return hasattr(tensor, "to_local")
 
 
-def own(tensor: torch.Tensor) -> torch.Tensor:
+def own(tensor: Any) -> Any:
     """What this process has of a tensor: all of it, unless processes share it out."""
     return tensor.to_local() if is_shared(tensor) else tensor
 
 
-def full(tensor: torch.Tensor) -> torch.Tensor:
+def full(tensor: Any) -> Any:
     """All of a tensor, put together where processes share it out; all of them must ask."""
     return tensor.full_tensor() if is_shared(tensor) else tensor

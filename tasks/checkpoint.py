@@ -29,7 +29,7 @@ def save(work: Path, run: loop.Run, kept: dict[str, Any]) -> None:
     Raises:
         Transient: the disk is full, or could not be written for another reason.
     """
-    from torch.distributed.checkpoint import CheckpointException
+    from torch.distributed.checkpoint.api import CheckpointException
 
     before = latest(work)
     try:
@@ -47,7 +47,8 @@ def save(work: Path, run: loop.Run, kept: dict[str, Any]) -> None:
 
 
 def _write(final: Path, run: loop.Run, kept: dict[str, Any]) -> None:
-    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save as write
 
     tensors, plain = _split(loop.state(run))
     partial = final.with_suffix(".partial")
@@ -56,8 +57,8 @@ def _write(final: Path, run: loop.Run, kept: dict[str, Any]) -> None:
         partial.mkdir()
     processes.wait()
     with warnings.catch_warnings(action="ignore"):  # that there is one process
-        writer = checkpoint.HuggingFaceStorageWriter(str(partial), save_distributed=True)
-        checkpoint.save(_once(tensors), storage_writer=writer, no_dist=not processes.launched())
+        writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
+        write(_once(tensors), storage_writer=writer, no_dist=not processes.launched())
     if processes.first():
         with (partial / PLAIN).open("wb") as f:
             torch.save({"run": plain, "kept": kept}, f)
@@ -89,7 +90,8 @@ def restore(folder: Path, run: loop.Run, plain: dict[str, Any]) -> None:
     Raises:
         ConfigError: the run has other weights than the one that was saved.
     """
-    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     _move_once(run)
     blank = loop.state(run) | {"best_weights": {k: v.clone() for k, v in run.model.state_dict().items()}}
@@ -99,8 +101,8 @@ def restore(folder: Path, run: loop.Run, plain: dict[str, Any]) -> None:
         raise ConfigError(f"{folder}: expected a checkpoint of this run, got one with {lacking[0]}. Delete it.")
     tensors = {name: place for name, place in _once(places).items() if name in wanted}
     with warnings.catch_warnings(action="ignore"):  # that there is one process
-        reader = checkpoint.HuggingFaceStorageReader(str(folder))
-        checkpoint.load(tensors, storage_reader=reader, no_dist=not processes.launched())
+        reader = HuggingFaceStorageReader(str(folder))
+        load(tensors, storage_reader=reader, no_dist=not processes.launched())
     loop.restore(run, _join(plain, places))
 
 

@@ -21,7 +21,7 @@ def shard(model: torch.nn.Module, mesh: Any) -> Ranks:
     root = Losses(model)
     for block in blocks(model):
         fully_shard(block, mesh=mesh)
-    fully_shard(root, mesh=mesh)
+    sharded: Any = fully_shard(root, mesh=mesh)
     units = [module for module in root.modules() if isinstance(module, FSDPModule)]
 
     @contextmanager
@@ -33,4 +33,4 @@ def shard(model: torch.nn.Module, mesh: Any) -> Ranks:
         for unit in units:
             unit.reshard()
 
-    return Ranks(mesh.get_local_rank(), mesh.size(), mesh.get_group(), root, root.set_requires_gradient_sync, whole)
+    return Ranks(mesh.get_local_rank(), mesh.size(), mesh.get_group(), root, sharded.set_requires_gradient_sync, whole)

@@ -5,6 +5,7 @@ just before it is needed, in the forward pass and in the backward pass, its grad
 """
 
 import torch
+from torch.distributed.device_mesh import init_device_mesh
 
 from nightforge.parallel import _shards
 from nightforge.parallel._group import Config
@@ -19,4 +20,4 @@ def spread(model: torch.nn.Module, turns: int, cfg: Config) -> Ranks:
     """Share out the parameters of every block, and those of no block as one more."""
     of = torch.distributed.get_world_size()
     device = next(model.parameters()).device.type
-    return _shards.shard(model, torch.distributed.init_device_mesh(device, (of,), mesh_dim_names=("data",)))
+    return _shards.shard(model, init_device_mesh(device, (of,), mesh_dim_names=("data",)))

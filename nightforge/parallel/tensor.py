@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, distribute_module
 from torch.distributed.tensor.parallel import ColwiseParallel, ParallelStyle, RowwiseParallel, parallelize_module
 
@@ -33,14 +34,18 @@ TABLES, HEADS = {"embed_tokens"}, {"lm_head"}
 class Everywhere(ParallelStyle):
     """The module's parameters and its work are the same in all processes."""
 
-    def _apply(self, module: torch.nn.Module, device_mesh: torch.distributed.DeviceMesh) -> torch.nn.Module:
+    def _apply(self, module: torch.nn.Module, device_mesh: DeviceMesh) -> torch.nn.Module:
         return distribute_module(
             module,
             device_mesh,
             None,
-            lambda _, given, mesh: tuple(DTensor.from_local(x, mesh, [Replicate()], run_check=False) for x in given),
+            _given,  # type: ignore[arg-type]  # it may return what it was given
             lambda _, made, mesh: made.to_local(),
         )
+
+
+def _given(module: torch.nn.Module, given: Any, mesh: DeviceMesh) -> tuple[DTensor, ...]:
+    return tuple(DTensor.from_local(x, mesh, [Replicate()], run_check=False) for x in given)
 
 
 def spread(model: Any, turns: int, cfg: Config) -> Ranks:
@@ -54,7 +59,7 @@ def spread(model: Any, turns: int, cfg: Config) -> Ranks:
         raise ConfigError(f"train.parallel.size: expected a divisor of the {of} processes, got {cfg.size}.")
     device = next(model.parameters()).device.type
     shape = (of // cfg.size, cfg.size)
-    mesh = torch.distributed.init_device_mesh(device, shape, mesh_dim_names=("data", "tensor"))
+    mesh = init_device_mesh(device, shape, mesh_dim_names=("data", "tensor"))
     plan = _plan(model, cfg.size)
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     parallelize_module(model, mesh["tensor"], plan)
