@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nightforge import estimating, loop, memory, precision
 from nightforge.batching import Batch, Data
-from nightforge.errors import AssetMissing
+from nightforge.errors import AssetMissing, ConfigError
 from nightforge.training import Due, Stepped
 from tasks import checkpoint, stage, train, wiring
 from tasks.prepared import Inputs, Prepared, TrainConfig
@@ -85,8 +85,14 @@ def main(sizes: bool) -> int:
 
 
 def measured(project: Project) -> tuple[estimating.Forecast, int, float]:
-    """The forecast, the peak of memory in bytes, and the seconds of a step."""
+    """The forecast, the peak of memory in bytes, and the seconds of a step.
+
+    Raises:
+        ConfigError: several processes would share the work.
+    """
     begun, cfg, seed = time.perf_counter(), project.cfg, project.seed
+    if cfg.parallel:
+        raise ConfigError("estimate: expected train.parallel: null, for one process is measured, got a way to share.")
     torch.set_num_threads(cfg.loop.threads)
     torch.manual_seed(seed)
     prepared = train.prepare(cfg, seed, project.inputs)

@@ -25,7 +25,8 @@ MOMENTS = 2
 
 
 def table(cfg: TrainConfig, seed: int) -> Iterator[str]:
-    """Lines: a header, and a size each, until one would not fit or would take too long.
+    """Lines: a header, and a size each, until one would not fit or would take too long. The state is what a run holds beside
+    activations.
 
     Raises:
         ConfigError: the family is none of language models.
@@ -33,7 +34,7 @@ def table(cfg: TrainConfig, seed: int) -> Iterator[str]:
     if not hasattr(cfg.family.cfg, "kv_heads"):
         raise ConfigError(f"estimate --sizes: expected train.family causal_lm, got {cfg.family.name}.")
     torch.set_num_threads(cfg.loop.threads)
-    yield f"{'width × blocks':>14} {'parameters':>12} {'tokens/s':>10} {'memory MB':>10}  20 tokens a parameter"
+    yield f"{'width × blocks':>14} {'parameters':>12} {'tokens/s':>10} {'state MB':>10}  20 tokens a parameter"
     took, before = 0.0, 1
     for hidden, layers in SIZES:
         model, data = _made(cfg, hidden, layers, seed)

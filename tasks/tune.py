@@ -149,8 +149,8 @@ def put(path: Path, values: Mapping[str, float]) -> None:
         if not isinstance(node, yaml.ScalarNode):
             raise ConfigError(f"{path}: expected a value at {name}, got none. Put {value} there by hand.")
         spans.append((node.start_mark.index, node.end_mark.index, str(value)))
-    for begin, end, value in sorted(spans, reverse=True):
-        text = text[:begin] + value + text[end:]
+    for begin, end, new in sorted(spans, reverse=True):
+        text = text[:begin] + new + text[end:]
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

@@ -19,7 +19,7 @@ def deep(gain: float) -> torch.nn.Sequential:
     """Twelve layers, each of which multiplies by `gain`."""
     net = torch.nn.Sequential(*[torch.nn.Linear(4, 4, bias=False) for _ in range(12)])
     for layer in net:
-        layer.weight.data = gain * torch.eye(4)  # type: ignore[union-attr]
+        layer.weight.data = gain * torch.eye(4)
     return net
 
 
@@ -75,7 +75,7 @@ def test_he_keeps_the_variance_where_torchs_default_loses_it() -> None:
 def gradients(net: Any) -> list[torch.Tensor]:
     net.train()
     torch.manual_seed(2)
-    causal_lm.loss(net, DATA.batch([0, 4, 9]).tensors, causal_lm.SAMPLE, At(0, 1))[0].backward()
+    causal_lm.loss(net, DATA.batch([0, 4, 9]).tensors, causal_lm.SAMPLE, At(0, 1))[0].backward()  # type: ignore[no-untyped-call]
     return [p.grad for p in net.parameters()]
 
 

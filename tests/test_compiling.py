@@ -45,11 +45,11 @@ def test_compiled_gives_the_same_loss_and_gradients() -> None:
     net = Toy()
     compiled, choice = compiling.choose(net, True, loss, 1)
     assert choice.compiled and compiled is not net and set(choice.seconds) == {"plain", "warm_up", "compiled"}
-    loss(net).backward()
+    loss(net).backward()  # type: ignore[no-untyped-call]
     plain = [p.grad.clone() for p in net.parameters() if p.grad is not None]
     net.zero_grad()
     value = loss(compiled)
-    value.backward()
+    value.backward()  # type: ignore[no-untyped-call]
     assert value.item() == pytest.approx(loss(net).item(), rel=1e-6)
     for a, p in zip(plain, net.parameters(), strict=True):
         torch.testing.assert_close(a, p.grad, rtol=1e-5, atol=1e-6)

@@ -1,5 +1,6 @@
 """Up and down in triangles, each smaller than the last (Smith 2017, arXiv 1506.01186; `triangular2` halves them)."""
 
+import math
 from collections.abc import Sequence
 
 from pydantic import Field
@@ -26,4 +27,4 @@ def factor(at: At, seen: Sequence[float], cfg: Config) -> float:
     """The learning rate of a step ÷ the peak. `seen`: the value of each evaluation so far."""
     cycles = min(cfg.cycles, at.steps)
     cycle, place = divmod((at.step + 0.5) * cycles / at.steps, 1)  # of the step's middle: no step stands at the floor
-    return cfg.floor + (1 - cfg.floor) * cfg.shrink**cycle * (1 - abs(2 * place - 1))
+    return cfg.floor + (1 - cfg.floor) * math.pow(cfg.shrink, cycle) * (1 - abs(2 * place - 1))

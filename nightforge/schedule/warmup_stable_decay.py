@@ -3,6 +3,7 @@
 What was reached before the fall is as good a start for a longer run, which no cosine gives.
 """
 
+import math
 from collections.abc import Sequence
 
 from pydantic import Field
@@ -30,4 +31,4 @@ def factor(at: At, seen: Sequence[float], cfg: Config) -> float:
     """The learning rate of a step ÷ the peak. `seen`: the value of each evaluation so far."""
     falls = round(at.steps * cfg.decay_share)
     fallen = max(0, at.step - (at.steps - falls)) / max(1, falls)
-    return _warmup.rising(at, cfg.warmup_share) * (1 - (1 - cfg.floor) * fallen**0.5)
+    return _warmup.rising(at, cfg.warmup_share) * (1 - (1 - cfg.floor) * math.sqrt(fallen))
