@@ -4,7 +4,7 @@ import csv
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
@@ -83,7 +83,8 @@ def _fit(cfg: TrainConfig, seed: int, prepared: Prepared, work: Path) -> tuple[l
     training, kept = begin(cfg, seed, prepared, work)
     resumed = training.step
     goal, traced = yardstick(cfg, seed, prepared, training), _profile(cfg, work.name)
-    with kept.told_if_it_fails(prepared.metric), opened(cfg.trackers, work.name, cfg.model_dump()) as boards:
+    where = opened(cfg.trackers, work.name, cfg.model_dump()) if processes.first() else nullcontext([])
+    with kept.told_if_it_fails(prepared.metric), where as boards:
         events = loop.steps(training, prepared.data, prepared.evaluate, prepared.first)
         for event in shown(traced.watch(events, resumed), boards, goal, cfg.loop.steps):
             kept.add(event)

@@ -16,9 +16,9 @@ import torch
 import yaml
 
 from nightforge import models, tokenizer
-from nightforge.errors import ConfigError, SourceMoved
+from nightforge.errors import ConfigError, DataError, SourceMoved
 from nightforge.knowledge import Cloze
-from nightforge.records import Record, content_id
+from nightforge.records import Record, content_id, pair_text
 from nightforge.train import causal_lm
 from tasks import checkpoint, evaluate, knowledge, prepared, shards, train
 from tasks.hashing import sha256_file, sha256_tree
@@ -26,6 +26,7 @@ from tasks.hashing import sha256_file, sha256_tree
 ROOT = Path(__file__).parent.parent
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 SHAPE = {"hidden": 64, "layers": 2, "heads": 2, "kv_heads": 1, "ffn": 64, "vocab": 320, "context": 48, "tied": False}
+FAMILY = {k: v for k, v in PARAMS["train"]["family"].items() if k != "name"} | SHAPE
 
 
 def config(**loop: Any) -> train.TrainConfig:
@@ -183,7 +184,7 @@ def test_killed_and_run_again_is_the_uninterrupted_run(project: Path) -> None:
 def test_fine_tuning_a_local_folder(project: Path) -> None:
     words = tokenizer.train(["an older corpus of other words, tall and small"], {"animal"}, 300, 32)
     torch.manual_seed(1)
-    shape = causal_lm.Config(**SHAPE | {"context": 32})
+    shape = causal_lm.Config(**FAMILY | {"context": 32})
     folder = project / "base"
     model = causal_lm.build(shape, words)
     model.resize_token_embeddings(len(words), mean_resizing=False)  # none to spare, as a model from elsewhere
@@ -208,7 +209,7 @@ def test_fine_tuning_a_local_folder(project: Path) -> None:
 def test_an_adapted_model_with_new_tokens_ends_as_a_plain_one(project: Path) -> None:
     words = tokenizer.train(["an older corpus of other words, tall and small"], {"animal"}, 300, 32)
     torch.manual_seed(1)
-    model = causal_lm.build(causal_lm.Config(**SHAPE | {"context": 32}), words)
+    model = causal_lm.build(causal_lm.Config(**FAMILY | {"context": 32}), words)
     model.save_pretrained(project / "base")
     words.save_pretrained(project / "base")
     (project / "base.json").write_text(json.dumps({"folder": "base", "files": {}}))
@@ -230,12 +231,60 @@ def test_an_adapted_model_with_new_tokens_ends_as_a_plain_one(project: Path) -> 
     assert sha256_tree(out) == sha256_tree(again)
 
 
+def pairs(project: Path) -> None:
+    """Questions and answers in the place of plain texts."""
+    every = [*shards.read(project / "data/balanced"), *shards.read(project / "data/splits/validation")]
+    asked = [f"What of {r.text.split()[-1]}?" for r in every]
+    records = [
+        Record(id=r.id, text=pair_text(q, r.text), prompt=q, response=r.text, label=r.label)
+        for q, r in zip(asked, every, strict=True)
+    ]
+    shards.write(project / "data/balanced", records[:36])
+    shards.write(project / "data/splits/validation", records[36:])
+
+
+SEQ2SEQ = {
+    "name": "seq2seq", "hidden": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "ffn": 64, "dropout": 0.0,
+    "label_smoothing": 0.0, "vocab": 320, "context": 64,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["causal_lm", "seq2seq"])
+def test_pairs_are_trained_and_evaluated_on_their_responses(project: Path, family: str) -> None:
+    pairs(project)
+    chosen = {"family": SEQ2SEQ} if family == "seq2seq" else {"packing": True}
+    cfg = train.TrainConfig.model_validate(config(steps=40).model_dump() | chosen)
+    out, measured = trained(project, cfg, family)
+    assert measured.metrics["rows"] <= 36 and measured.metrics["documents_cut"] == measured.metrics["rows_mute"] == 0
+    curve = [float(x.split(",")[1]) for x in (out / "plots/validation.csv").read_text().splitlines()[1:]]
+    assert min(curve) < curve[0]
+    got, speed = evaluate.run(evaluation(), 17, out / "dense", *inputs(project), project / "e")
+    table = pq.read_table(project / "e/scores.parquet").to_pydict()
+    answers = {r.id: r.response for r in shards.read(project / "data/splits/validation")}
+    assert table["bytes"] == [len(answers[i].encode()) for i in table["id"]]
+    assert got["bpb"]["value"] == pytest.approx(sum(table["nats"]) / sum(table["bytes"]) / 0.6931471805599453)
+    assert speed["latency_ms_p50"] > 0
+    shown = json.loads((project / "e/samples.json").read_text())
+    assert all("What of" in sample["prompt"] for sample in shown)
+    assert "What of" in next((out / "plots").rglob("*samples.txt")).read_text()
+
+
 def test_a_starting_model_that_could_not_be_compressed_is_refused_at_once(project: Path) -> None:
     (project / "gpt2").mkdir()
     (project / "gpt2/config.json").write_text('{"architectures": ["GPT2LMHeadModel"]}')
     (project / "base.json").write_text('{"folder": "gpt2", "files": {}}')
+    (project / "dvc.yaml").write_text("stages: {train: {}, compress: {}}")
     with pytest.raises(ConfigError, match=r"LlamaForCausalLM.*got GPT2LMHeadModel.*train\.model"):
         trained(project, config().model_copy(update={"model": "gpt2"}), "gpt2")
+
+
+def test_a_run_that_fails_leaves_its_curves_with_the_step_that_failed(project: Path) -> None:
+    with pytest.raises(DataError, match=r"step 1 has loss .* and gradient norm inf") as failed:
+        trained(project, config(l1=3e38), "bad")
+    left = project / ".nightforge/failed/train"
+    assert (left / "steps.csv").read_text().splitlines()[-1].endswith(",nan,inf,0")
+    assert (left / "error.txt").read_text() == f"{failed.value}\n"
 
 
 def test_another_starting_model_than_recorded_is_refused(project: Path) -> None:
