@@ -20,6 +20,9 @@ class Corpus(NamedTuple):
     """(rows + 1,): row i is ids[starts[i] : starts[i + 1]]."""
     learnt: NDArray[np.bool_]
     """Of each token, whether it is predicted in training; the first of a row never is."""
+    parts: NDArray[np.int64]
+    """(documents + 1,): where each document or piece of one begins. As `starts`, unless rows are packed
+    (nightforge.packing)."""
     cut: int
     """Documents longer than the context: they are several rows, each begun by the document's first token."""
     mute: int
@@ -32,15 +35,26 @@ class Corpus(NamedTuple):
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """`ids`, and `targets`: the same where they are learnt, else IGNORE. Both (rows, seq), padded on the right with
-        IGNORE; the count is of learnt tokens."""
+        IGNORE; the count is of learnt tokens. Packed rows have `positions` too, which restart with each document."""
         ends = [(int(self.starts[row]), int(self.starts[row + 1])) for row in rows]
         ids = np.full((len(rows), max(end - start for start, end in ends)), IGNORE, dtype=np.int64)
         targets = ids.copy()
         for i, (start, end) in enumerate(ends):
             ids[i, : end - start] = self.ids[start:end]
             targets[i, : end - start] = np.where(self.learnt[start:end], self.ids[start:end], IGNORE)
-        units = int(np.count_nonzero(targets != IGNORE))
-        return Batch({"ids": torch.from_numpy(ids), "targets": torch.from_numpy(targets)}, units)
+        tensors = {"ids": torch.from_numpy(ids), "targets": torch.from_numpy(targets)}
+        if len(self.parts) > len(self.starts):
+            tensors["positions"] = torch.from_numpy(self._positions(ends, ids.shape[1]))
+        return Batch(tensors, int(np.count_nonzero(targets != IGNORE)))
+
+    def _positions(self, ends: Sequence[tuple[int, int]], width: int) -> NDArray[np.int64]:
+        """Of each token in its document, and of padding as if it were one: (rows, width)."""
+        out = np.zeros((len(ends), width), dtype=np.int64)
+        for line, (start, end) in zip(out, ends, strict=True):
+            tokens = np.arange(start, end)
+            line[: end - start] = tokens - self.parts[np.searchsorted(self.parts, tokens, side="right") - 1]
+            line[end - start :] = np.arange(width - end + start)
+        return out
 
 
 def corpus(documents: Iterable[Encoded], context: int) -> Corpus:
@@ -66,4 +80,5 @@ def corpus(documents: Iterable[Encoded], context: int) -> Corpus:
             f"training: expected at least one document with something to learn, got none ({mute} without). "
             "Is data/balanced empty, or has no chat a turn of the assistant?"
         )
-    return Corpus(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), np.concatenate(learnt), cut, mute)
+    starts = np.cumsum([0, *map(len, rows)])
+    return Corpus(np.concatenate(rows), starts, np.concatenate(learnt), starts, cut, mute)

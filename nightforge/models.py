@@ -5,6 +5,7 @@ Nothing is ever downloaded and no code from a model folder is ever run (`local_f
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,7 @@ def load(folder: Path, device: str = "cpu") -> Loaded:
             f"{folder}/tokenizer.json: expected sha256 {facts['tokenizer_sha256'][:12]} as {CARD} says, "
             f"got {now[:12]}. Bring the folder back with: dvc checkout"
         )
-    model, tokenizer = read_transformers(folder)
+    model, tokenizer = read_transformers(folder, facts.get("class", "AutoModelForCausalLM"))
     return Loaded(model.to(device).eval(), tokenizer, facts)
 
 
@@ -162,8 +163,8 @@ def check_architecture(folder: Path) -> None:
 
 
 def context_length(model: Any) -> int:
-    """Longest input in tokens that a transformers model was made for."""
-    return int(model.config.max_position_embeddings)
+    """Longest input in tokens that a transformers model was made for; no bound where positions are relative (T5)."""
+    return int(getattr(model.config, "max_position_embeddings", None) or sys.maxsize)
 
 
 def window(model: Any, tokenizer: Any) -> int:

@@ -33,7 +33,7 @@ def sample(
         places = (mask.cumsum(dim=1) - 1).clamp_min(0)[:, -ids.shape[1] :]  # (rows, seq), the padding not counted
         out = model(input_ids=ids, attention_mask=mask, position_ids=places, past_key_values=cache, use_cache=True)
         cache, mask = out.past_key_values, torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-        token = _draw(out.logits[:, -1].float().cpu() / temperature, top_p, generator)  # (rows,)
+        token = draw(out.logits[:, -1].float().cpu() / temperature, top_p, generator)  # (rows,)
         drawn.append(torch.where(open_, token, end))
         open_ = open_ & (token != end)
         if not open_.any():
@@ -43,7 +43,7 @@ def sample(
     return [row[: row.index(end)] if end in row else row for row in rows]
 
 
-def _draw(logits: torch.Tensor, top_p: float, generator: torch.Generator) -> torch.Tensor:
+def draw(logits: torch.Tensor, top_p: float, generator: torch.Generator) -> torch.Tensor:
     """One token a row from the nucleus of logits (rows, vocab): (rows,)."""
     p, order = logits.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
     p = p.masked_fill(p.cumsum(dim=-1) - p >= top_p, 0.0)

@@ -65,7 +65,10 @@ def train(texts: Iterable[str], labels: Iterable[str], vocab: int, context: int)
 
 def add_labels(tokenizer: Any, labels: Iterable[str]) -> int:
     """Give a tokenizer that came with a model the tokens it lacks; returns how many were added."""
-    wanted = [label_token(label) for label in sorted({*labels, NO_LABEL})]
+    if tokenizer.eos_token is None and tokenizer.sep_token is not None:  # BERT's, whose cls begins what has no label
+        tokenizer.eos_token = tokenizer.sep_token
+    none = set() if tokenizer.cls_token else {NO_LABEL}
+    wanted = [label_token(label) for label in sorted({*labels, *none})]
     added: int = tokenizer.add_special_tokens({"extra_special_tokens": wanted}, replace_extra_special_tokens=False)
     if tokenizer.eos_token is None:
         added += tokenizer.add_special_tokens({"eos_token": EOS})
@@ -101,7 +104,7 @@ def encode_all(tokenizer: Any, records: Iterable[Record]) -> Iterator[Encoded]:
 
 def prompt(tokenizer: Any, label: str | None) -> list[int]:
     """The tokens that stand before a text of this label."""
-    return [_label_id(tokenizer.get_added_vocab(), label)]
+    return [_Spelling(tokenizer).label(label)]
 
 
 class _Part(NamedTuple):
@@ -120,14 +123,19 @@ class _Spelling:
         self.special = {*tokenizer.all_special_ids, *self.added.values()}
         self.templates: dict[tuple[str, ...], list[list[int]]] = {}
 
+    def label(self, label: str | None) -> int:
+        """What a document of this label begins with; BERT's cls for one without, if training had none of ours."""
+        found: int = self.added.get(label_token(label), self.added.get(label_token(None), self.tokenizer.cls_token_id))
+        return found
+
     def parts(self, record: Record) -> list[_Part]:
         """The parts of a record."""
         end = _Part([self.tokenizer.eos_token_id], END)
         said = turns(record)
         if said and self.tokenizer.chat_template:
-            label = [_Part([_label_id(self.added, record.label)], GIVEN)] if record.label else []
+            label = [_Part([self.label(record.label)], GIVEN)] if record.label else []
             return label + self._templated(said, end)
-        found = [_Part([_label_id(self.added, record.label)], GIVEN)]
+        found = [_Part([self.label(record.label)], GIVEN)]
         if not said:
             return [*found, _Part(record.text, TEXT), end]
         for role, content in said:
@@ -167,7 +175,3 @@ class _Spelling:
             parse = {"add_special_tokens": False, "split_special_tokens": False, "verbose": False}
             self.templates[roles] = [self.tokenizer(part, **parse)["input_ids"] for part in texts[::2]]
         return self.templates[roles]
-
-
-def _label_id(known: dict[str, int], label: str | None) -> int:
-    return known.get(label_token(label), known[label_token(None)])

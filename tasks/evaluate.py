@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import Field
 
-from nightforge import models, precision, scoring, tokenizer, vocabulary
+from nightforge import methods, models, precision, scoring, tokenizer, vocabulary
 from nightforge.batching import watched
 from nightforge.config import Config
 from nightforge.errors import DataError
@@ -64,6 +64,7 @@ def run(
     """
     torch.set_num_threads(cfg.threads)
     loaded = models.load(dense, precision.device())
+    family = methods.load("train", loaded.card["family"])
     everything = list(shards.read(splits / "validation"))
     held = watched(map(document, everything), loaded.card["watched_documents"])
     records = [record for record in everything if document(record) not in held]
@@ -72,7 +73,7 @@ def run(
     subject = Subject(
         loaded=loaded,
         records=records,
-        nats=scoring.document_nats(models.logits_fn(loaded.model), encoded, cfg.batch_tokens, loaded.context),
+        nats=family.nats(loaded.model, encoded, cfg.batch_tokens, loaded.context),
         tokens=scoring.text_tokens(encoded),
         bytes=scoring.text_bytes([written(r) for r in records]),
         groups=np.array([document(r) for r in records]),
@@ -80,7 +81,7 @@ def run(
         boot=cfg.bootstrap,
         seed=seed,
         questions=[Cloze(**row) for row in shards.rows(cloze)],
-        before=_before(base),
+        before=_before(base, loaded.card),
     )
     found = measures.measured(cfg.metrics, subject, "text")
     _write(evaluation, subject, found)
@@ -111,15 +112,16 @@ def _beginnings(cfg: EvaluateConfig, encoded: list[scoring.Encoded]) -> list[lis
     return long_enough[: cfg.speed_prompts]
 
 
-def _before(base: Path) -> models.Loaded | None:
+def _before(base: Path, card: dict[str, Any]) -> models.Loaded | None:
     """The model that training began from, as models/base.json recorded it."""
     recorded = json.loads(base.read_text(encoding="utf-8"))
     if "folder" not in recorded:
         return None
-    model, words = models.read_transformers(home_folder() / recorded["folder"])
-    context = models.context_length(model)
+    family = methods.load("train", card["family"])
+    model, words = models.read_transformers(home_folder() / recorded["folder"], family.CLASS)
     vocabulary.add_labels(model, words, [])
-    return models.Loaded(model.to(precision.device()).eval(), words, {"context_length": context})
+    facts = {"context_length": models.context_length(model), "family": card["family"]}
+    return models.Loaded(model.to(precision.device()).eval(), words, facts)
 
 
 def _write(folder: Path, subject: Subject, found: list[Scores]) -> None:

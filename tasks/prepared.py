@@ -38,6 +38,8 @@ class TrainConfig(Config):
     """What is trained in place of a starting model's weights, and merged into them at the end; null trains them all."""
     expand: Expand | None
     """New tokens that a starting model's tokenizer learns on the training texts; null learns none."""
+    packing: bool
+    """Whether rows hold several documents, up to the context, none of which sees another."""
     initialise: Annotated[Method, Chosen("initialise")] | None
     """How weights from scratch are drawn; null leaves it to the family."""
     loop: Settings

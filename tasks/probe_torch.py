@@ -36,9 +36,13 @@ def measure(model: Path, prompts: Sequence[Sequence[int]], new_tokens: int) -> l
 @torch.inference_mode()
 def _generate(model: Any, prompt: Sequence[int], new_tokens: int) -> list[float]:
     ids, cache, seconds = torch.tensor([list(prompt)]), None, []
+    name, given = "input_ids", {}
+    if model.config.is_encoder_decoder:
+        name, given = "decoder_input_ids", {"encoder_outputs": model.get_encoder()(input_ids=ids)}
+        ids = torch.tensor([[model.config.decoder_start_token_id]])
     for _ in range(new_tokens):
         begun = time.perf_counter()
-        out = model(input_ids=ids, past_key_values=cache, use_cache=True)
+        out = model(**{name: ids}, **given, past_key_values=cache, use_cache=True)
         ids, cache = out.logits[:, -1:].argmax(dim=-1), out.past_key_values
         seconds.append(time.perf_counter() - begun)
     return seconds[1:]

@@ -10,7 +10,7 @@ from nightforge import entities, models, tokenizer, vocabulary
 from nightforge.errors import ConfigError
 from tasks import shards
 from tasks.prepared import SCRATCH, TrainConfig
-from tasks.wiring import home_folder
+from tasks.wiring import home_folder, read_yaml
 
 Worth = Callable[[Any, Any], dict[str, float]]
 """(model, tokenizer) → figures of the watched documents."""
@@ -47,9 +47,12 @@ def start(
         model, words = _from_scratch(cfg, texts(), labels, len(rows))
         known = len(words)
     else:
-        models.check_architecture(home_folder() / cfg.model)
-        model, words = models.read_transformers(home_folder() / cfg.model)
+        if _is_compressed():
+            models.check_architecture(home_folder() / cfg.model)
+        model, words = models.read_transformers(home_folder() / cfg.model, cfg.family.module.CLASS)
         vocabulary.check(model, words, cfg.model)
+        if cfg.family.module.CLASS == "AutoModelForMaskedLM":
+            _name_mask(model, words, cfg.model)
         known = len(words)
         vocabulary.add_labels(model, words, labels)
         if cfg.expand:
@@ -70,7 +73,7 @@ def _from_scratch(cfg: TrainConfig, texts: Iterable[str], labels: set[str], name
                 "Name a folder in train.model, or set it to null."
             )
     shape: Any = cfg.family.cfg
-    room = shape.vocab - named
+    room = shape.vocab - named - getattr(cfg.family.module, "OWN_TOKENS", 0)
     words = tokenizer.train(texts, labels, max(0, room), shape.context)
     if named and len(words) > room:
         raise ConfigError(
@@ -78,9 +81,28 @@ def _from_scratch(cfg: TrainConfig, texts: Iterable[str], labels: set[str], name
             f"{shape.vocab} in all. Raise it, or lower knowledge.entities.tokens."
         )
     model = cfg.family.module.build(shape, words)
+    if _is_compressed() and (built := type(model).__name__) not in models.ARCHITECTURES:
+        raise ConfigError(
+            f"train.family: expected a network that the stage `compress` can export "
+            f"({', '.join(sorted(models.ARCHITECTURES))}), got {built}. Choose one of these, or take the stages from "
+            "`compress` on out of dvc.yaml: training and evaluation do not need them."
+        )
     if cfg.initialise:
         cfg.initialise.module.fill(model, cfg.initialise.cfg)
     return model, words
+
+
+def _name_mask(model: Any, words: Any, name: str) -> None:
+    """The network's config says which token the mask is, as nightforge/train/masked_lm.py reads it there."""
+    if words.mask_token_id is None:
+        raise ConfigError(f"{name}: expected a tokenizer with a mask_token, found none. Name a masked language model.")
+    model.config.mask_token_id = words.mask_token_id
+
+
+def _is_compressed() -> bool:
+    """Whether this project goes on to compress what is trained."""
+    wired = Path("dvc.yaml")
+    return wired.is_file() and "compress" in read_yaml(wired).get("stages", {})
 
 
 def _expanded(cfg: vocabulary.Expand, model: Any, words: Any, texts: Iterable[str], worth: Worth) -> dict[str, Any]:

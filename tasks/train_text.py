@@ -5,9 +5,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nightforge import models, scoring, tokenizer
+from nightforge import models, packing, scoring, tokenizer
 from nightforge.batching import watched
 from nightforge.corpus import Corpus, corpus
+from nightforge.errors import ConfigError
+from nightforge.methods import Method
 from nightforge.records import Record, document, turns, written
 from nightforge.training import Stepped
 from tasks import shards, starting
@@ -27,13 +29,16 @@ def prepare(cfg: TrainConfig, seed: int, inputs: Inputs) -> Prepared:
         cfg, lambda: (r.text for r in texts.all()), labels, inputs.deps.get("entity_vectors"), looked_at.worth
     )
     context = looked_at.context(model)
-    data = corpus(tokenizer.encode_all(words, texts.main()), context)
-    first = texts.first(cfg, words, context)
+    rows = _rows(cfg, model, words, context)
+    data, first = rows(texts.main()), texts.first(cfg, rows)
     trained_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
 
     def save(folder: Path, trained: Any, facts: dict[str, Any]) -> None:
         plain = trained.merge_and_unload() if cfg.adapter else trained
-        models.save(folder, plain, words, facts | {"context_length": context, "watched_documents": looked_at.documents})
+        own = {"context_length": context, "watched_documents": looked_at.documents}
+        if (kind := cfg.family.module.CLASS) != "AutoModelForCausalLM":
+            own["class"] = kind
+        models.save(folder, plain, words, facts | own)
 
     def metrics(made: Sequence[Stepped]) -> dict[str, Any]:
         shape = {"context": context, "rows": len(data.sizes), "documents_cut": data.cut, "rows_mute": data.mute}
@@ -71,12 +76,29 @@ class Texts(NamedTuple):
         """Every row."""
         return chain(shards.read(self.balanced), self.told())
 
-    def first(self, cfg: TrainConfig, words: Any, context: int) -> tuple[Corpus, int] | None:
+    def first(self, cfg: TrainConfig, rows: Callable[[Iterator[Record]], Corpus]) -> tuple[Corpus, int] | None:
         """The rows that training begins on alone, and for how many steps."""
         if self.order == "mixed" or not cfg.knowledge or not any(True for _ in self.told()):
             return None
-        told = corpus(tokenizer.encode_all(words, self.told()), context)
-        return told, round(cfg.loop.steps * cfg.knowledge.first_share)
+        return rows(self.told()), round(cfg.loop.steps * cfg.knowledge.first_share)
+
+
+def _rows(cfg: TrainConfig, model: Any, words: Any, context: int) -> Callable[[Iterator[Record]], Corpus]:
+    """How records become rows.
+
+    Raises:
+        ConfigError: rows are to be packed, and the network cannot keep documents apart.
+    """
+    if cfg.packing and cfg.family.module.CLASS != "AutoModelForCausalLM":
+        raise ConfigError(f"train.packing: expected a causal language model, got {cfg.family.name}. Set it to false.")
+    if cfg.packing:
+        packing.check(model)
+
+    def rows(records: Iterator[Record]) -> Corpus:
+        found = corpus(tokenizer.encode_all(words, records), context)
+        return packing.pack(found, context) if cfg.packing else found
+
+    return rows
 
 
 class LookedAt(NamedTuple):
@@ -84,12 +106,12 @@ class LookedAt(NamedTuple):
 
     records: list[Record]
     documents: int
-    longest: int
-    """Of a sequence, in tokens, as the config has it."""
+    family: Method
 
     def context(self, model: Any) -> int:
         """Longest sequence in tokens that model and config allow."""
-        return min(self.longest, models.context_length(model))
+        longest: int = self.family.cfg.context  # type: ignore[attr-defined]
+        return min(longest, models.context_length(model))
 
     def bpb(self, words: Any, context: int) -> Callable[[Any], float]:
         """Bits per byte under a model."""
@@ -97,7 +119,7 @@ class LookedAt(NamedTuple):
         size = scoring.text_bytes([written(r) for r in self.records]).sum()
 
         def bpb(model: Any) -> float:
-            nats = scoring.document_nats(models.logits_fn(model), encoded, scoring.BATCH_TOKENS, context)
+            nats = self.family.module.nats(model, encoded, scoring.BATCH_TOKENS, context)
             return float(nats.sum() / size / scoring.LN2)
 
         return bpb
@@ -112,7 +134,7 @@ class LookedAt(NamedTuple):
 def _looked_at(cfg: TrainConfig, validation: Path) -> LookedAt:
     held = watched(map(document, shards.read(validation)), cfg.eval_documents)
     records = [record for record in shards.read(validation) if document(record) in held]
-    return LookedAt(records, len(held), cfg.family.cfg.context)  # type: ignore[attr-defined]
+    return LookedAt(records, len(held), cfg.family)
 
 
 def _samples(

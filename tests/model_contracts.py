@@ -86,7 +86,7 @@ def check_family(module: ModuleType, words: Any) -> None:
 
     def built(seed: int) -> Any:
         torch.manual_seed(seed)
-        return module.build(cfg, words)
+        return module.build(cfg, copy.deepcopy(words))
 
     def learnt(ids: Any) -> Any:
         return torch.where(torch.arange(ids.shape[1]) > 0, ids, IGNORE)
@@ -101,7 +101,8 @@ def check_family(module: ModuleType, words: Any) -> None:
     assert torch.isfinite(nats), f"the loss is {nats}"
     each = [{"ids": torch.tensor([row]), "targets": learnt(torch.tensor([row]))} for row in rows]
     alone = sum(module.loss(model, tensors, cfg, At(0, 1))[0] for tensors in each)
-    assert torch.allclose(nats, alone, rtol=1e-4), "padding changed the loss"
+    if module.CLASS != "AutoModelForMaskedLM":  # which draws another mask
+        assert torch.allclose(nats, alone, rtol=1e-4), "padding changed the loss"
     nats.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters()), "a weight has no gradient"
     assert any(p.grad.abs().sum() > 0 for p in model.parameters()), "every gradient is zero"

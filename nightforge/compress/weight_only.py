@@ -15,7 +15,7 @@ from nightforge import config
 from nightforge.compress._context import Context, refuse_other
 from nightforge.errors import ConfigError
 
-COMPATIBLE = {"family": {"causal_lm"}, "loader": {"transformers"}, "runtime": {"onnxruntime-genai"}}
+COMPATIBLE = {"family": {"causal_lm", "hf_config"}, "loader": {"transformers"}, "runtime": {"onnxruntime-genai"}}
 """What a model must be before, and what runs it after."""
 
 SCALE_BITS = 32

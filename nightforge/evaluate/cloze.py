@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nightforge import models, scoring, stats, tokenizer
+from nightforge import methods, scoring, stats, tokenizer
 from nightforge.config import Config as BaseConfig
 from nightforge.evaluate._subject import Scores, Subject
 from nightforge.knowledge import Cloze
@@ -54,7 +54,8 @@ def right(loaded: Loaded, questions: Sequence[Cloze]) -> NDArray[np.bool_]:
     """
     records = [Record("", text, label=q.label) for q in questions for text in q.texts]
     encoded = list(tokenizer.encode_all(loaded.tokenizer, records))
-    nats = scoring.document_nats(models.logits_fn(loaded.model), encoded, scoring.BATCH_TOKENS, loaded.context)
+    family = methods.load("train", loaded.card["family"])
+    nats = family.nats(loaded.model, encoded, scoring.BATCH_TOKENS, loaded.context)
     cost = nats / scoring.text_bytes([r.text for r in records])
     ends = np.cumsum([len(q.texts) for q in questions])
     return np.array([part[0] < part[1:].min() for part in np.split(cost, ends[:-1])])

@@ -1,24 +1,27 @@
-"""A Llama-style causal transformer, from scratch: RMSNorm, rotary positions, SwiGLU, grouped-query attention.
+"""A causal transformer from scratch: by default Llama's (RMSNorm, rotary positions, SwiGLU, grouped-query attention).
 
-Touvron et al. 2023 (LLaMA). The transformers class is used as it is, so that ONNX Runtime GenAI's model builder exports
-the result unchanged.
+Touvron et al. 2023 (LLaMA). What is chosen decides which class of transformers it is, and that class is used as it is,
+so that ONNX Runtime GenAI's model builder exports the result unchanged. Normalisation stands before each layer in all.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
 from nightforge.config import Config as BaseConfig
 from nightforge.errors import ConfigError
-from nightforge.scoring import IGNORE
 from nightforge.training import At
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
+
+    from nightforge.scoring import Encoded
 
 
-KIND = "text"
+KIND, CLASS = "text", "AutoModelForCausalLM"
 
 
 class Config(BaseConfig):
@@ -34,6 +37,20 @@ class Config(BaseConfig):
     """Key and value heads; must divide `heads`."""
     ffn: int = Field(ge=32, le=65_536, multiple_of=32)
     """Width of the feed-forward layer."""
+    norm: Literal["rms", "layer"]
+    """RMSNorm, or LayerNorm with biases and a feed-forward layer without a gate (StarCoder2; cannot be compressed)."""
+    qk_norm: bool
+    """Whether queries and keys are normalised, which keeps attention's logits in bounds (Qwen3)."""
+    window: int | None = Field(ge=1)
+    """Tokens that a token sees, itself included (Mistral's sliding window); null sees all before it."""
+    rope_theta: float | None = Field(gt=0)
+    """Base of the rotary positions' angles; null has no positions but what the causal mask tells (SmolLM3's NoPE)."""
+    activation: Literal["silu", "gelu", "relu"]
+    """Of the feed-forward layer."""
+    dropout: float = Field(ge=0, lt=1)
+    """Share of attention weights that are dropped in training; these classes drop nothing else."""
+    label_smoothing: float = Field(ge=0, lt=1)
+    """Probability that is spread over all tokens in the loss; a starting model is trained with it too."""
     vocab: int = Field(ge=300, le=200_000)
     """Tokens of the BPE vocabulary, the 256 bytes and the special ones included."""
     context: int = Field(ge=16, le=131_072)
@@ -48,56 +65,87 @@ class Config(BaseConfig):
                 f"hidden ({self.hidden}) must be an even multiple of heads ({self.heads}), "
                 f"and heads a multiple of kv_heads ({self.kv_heads})"
             )
+        if [self.norm == "layer", self.qk_norm, self.rope_theta is None].count(True) > 1:
+            raise ValueError("no network of transformers has two of norm: layer, qk_norm: true and rope_theta: null")
         return self
 
 
-SAMPLE = Config(hidden=64, layers=2, heads=2, kv_heads=1, ffn=128, vocab=300, context=64, tied=True)
+SAMPLE = Config(
+    hidden=64, layers=2, heads=2, kv_heads=1, ffn=128, norm="rms", qk_norm=False, window=None, rope_theta=10_000,
+    activation="silu", dropout=0, label_smoothing=0, vocab=300, context=64, tied=True,
+)  # fmt: skip
 
 
 def build(cfg: Config, tokenizer: Any) -> Any:
-    """A `LlamaForCausalLM` with random weights, drawn from torch's generator as the caller seeded it.
+    """A model of transformers with random weights, drawn from torch's generator as the caller seeded it.
 
     Raises:
         ConfigError: the tokenizer has more tokens than `cfg.vocab`.
     """
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM
 
     if len(tokenizer) > cfg.vocab:
         raise ConfigError(f"expected at most vocab = {cfg.vocab} tokens, the tokenizer has {len(tokenizer)}.")
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=cfg.vocab,
-            hidden_size=cfg.hidden,
-            num_hidden_layers=cfg.layers,
-            num_attention_heads=cfg.heads,
-            num_key_value_heads=cfg.kv_heads,
-            intermediate_size=cfg.ffn,
-            max_position_embeddings=cfg.context,
-            tie_word_embeddings=cfg.tied,
-            initializer_range=cfg.hidden**-0.5,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.eos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    )
+    shape = {
+        "vocab_size": cfg.vocab,
+        "hidden_size": cfg.hidden,
+        "num_hidden_layers": cfg.layers,
+        "num_attention_heads": cfg.heads,
+        "num_key_value_heads": cfg.kv_heads,
+        "intermediate_size": cfg.ffn,
+        "hidden_act": cfg.activation,
+        "attention_dropout": cfg.dropout,
+        "max_position_embeddings": cfg.context,
+        "tie_word_embeddings": cfg.tied,
+        "initializer_range": cfg.hidden**-0.5,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.eos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    if cfg.rope_theta is not None:
+        shape["rope_parameters"] = {"rope_type": "default", "rope_theta": cfg.rope_theta}
+    return AutoModelForCausalLM.from_config(_class(cfg)(**shape, **_special(cfg)))
+
+
+def _class(cfg: Config) -> Any:
+    """The config class of the network."""
+    import transformers
+
+    if cfg.norm == "layer":
+        return transformers.Starcoder2Config
+    if cfg.qk_norm:
+        return transformers.Qwen3Config
+    if cfg.rope_theta is None:
+        return transformers.SmolLM3Config
+    return transformers.LlamaConfig if cfg.window is None else transformers.MistralConfig
+
+
+def _special(cfg: Config) -> dict[str, Any]:
+    """What only this class calls so."""
+    if cfg.norm == "layer":
+        return {"sliding_window": cfg.window, "residual_dropout": 0.0, "embedding_dropout": 0.0}
+    window = {"use_sliding_window": cfg.window is not None, "sliding_window": cfg.window}
+    if cfg.qk_norm:
+        return {**window, "max_window_layers": 0, "head_dim": cfg.hidden // cfg.heads}
+    if cfg.rope_theta is None:
+        return {**window, "no_rope_layers": [0] * cfg.layers}
+    return {} if cfg.window is None else {"sliding_window": cfg.window}
 
 
 def loss(
     model: Any, tensors: "Mapping[str, torch.Tensor]", cfg: Config, at: At
 ) -> "tuple[torch.Tensor, dict[str, float]]":
-    """Σ nats of the learnt tokens of `ids` (rows, seq), padded on the right with IGNORE; `targets` is IGNORE elsewhere.
+    """Σ nats of the learnt tokens; see nightforge/train/_causal.py."""
+    from nightforge.train import _causal
 
-    A causal mask hides right padding from every real token, so no mask is passed.
-    """
-    from torch.nn import functional
+    return _causal.loss(model, tensors, cfg.label_smoothing)
 
-    ids = tensors["ids"]
-    targets = tensors["targets"][:, 1:]
-    logits = model(input_ids=ids[:, :-1].clamp_min(0), use_cache=False).logits  # (rows, seq - 1, vocab)
-    nats = functional.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"
-    )
-    return nats, {}
+
+def nats(model: Any, documents: "Sequence[Encoded]", batch_tokens: int, context: int) -> "NDArray[np.float64]":
+    """Of what is scored of each document: (documents,); see nightforge.scoring."""
+    from nightforge import models, scoring
+
+    return scoring.document_nats(models.logits_fn(model), documents, batch_tokens, context)
 
 
 def sample(

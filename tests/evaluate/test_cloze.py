@@ -26,7 +26,7 @@ def test_the_true_sentence_must_cost_least_by_byte(subject: Subject) -> None:
             logits[..., favourite] = 5.0
             return type("Out", (), {"logits": logits})
 
-    loaded = type(subject.loaded)(Fixed(), words, {"context_length": 64})
+    loaded = type(subject.loaded)(Fixed(), words, {"context_length": 64, "family": "causal_lm"})
     questions = [ask("xaaa", "xqqq", "xzzz"), ask("xqqq", "xaaa"), ask("xaaaaaaaa", "xqq")]
     assert cloze.right(loaded, questions).tolist() == [True, False, True]
 

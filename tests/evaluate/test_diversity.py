@@ -7,7 +7,7 @@ import torch
 
 from nightforge.evaluate import diversity
 from nightforge.evaluate._subject import Subject
-from nightforge.sampling import _draw, sample
+from nightforge.sampling import draw, sample
 
 
 def test_distinct_by_hand() -> None:
@@ -57,7 +57,7 @@ def test_samples_follow_the_model_with_and_without_its_cache(subject: Subject) -
 
 def test_the_nucleus_is_the_smallest_set_with_that_probability() -> None:
     logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log().expand(4000, 4)
-    drawn = _draw(logits, 0.75, torch.Generator().manual_seed(0))
+    drawn = draw(logits, 0.75, torch.Generator().manual_seed(0))
     assert drawn.unique().tolist() == [0, 1]
     assert (drawn == 0).float().mean().item() == pytest.approx(0.5 / 0.8, abs=0.03)
 

@@ -8,9 +8,10 @@ import torch
 
 from nightforge import methods, models, tokenizer
 from nightforge.errors import ConfigError, DataError
-from nightforge.train import causal_lm
+from nightforge.train import causal_lm, masked_lm
 from nightforge.vocabulary import Expand
 from tasks import starting
+from tests import tiny_encoder
 from tests.test_train_evaluate import config
 
 OLD = ["an older corpus of other words, tall and small"]
@@ -94,3 +95,30 @@ def test_a_folder_that_is_read_back_is_the_one_that_was_saved(tmp_path: Path, mo
     assert loaded.tokenizer(NEW)["input_ids"] == got.words(NEW)["input_ids"]
     with torch.inference_mode():
         torch.testing.assert_close(loaded.model(ids).logits, before, rtol=1e-5, atol=1e-5)
+
+
+def test_what_cannot_be_compressed_is_refused_where_it_is_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From scratch too; a project that ends at evaluation may train anything."""
+    monkeypatch.chdir(tmp_path)
+    shape = {"name": "hf_config", "config": {"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 2},
+             "vocab": 300, "context": 64, "label_smoothing": 0.0}  # fmt: skip
+    cfg = type(config()).model_validate(config().model_dump() | {"family": shape})
+    starting.start(cfg, lambda: iter(OLD), set(), None, worth)
+    (tmp_path / "dvc.yaml").write_text("stages: {train: {}, evaluate: {}}")
+    starting.start(cfg, lambda: iter(OLD), set(), None, worth)
+    (tmp_path / "dvc.yaml").write_text("stages: {train: {}, compress: {}}")
+    with pytest.raises(
+        ConfigError, match=r"LlamaForCausalLM.*got GPT2LMHeadModel.*take the stages from `compress` on out"
+    ):
+        starting.start(cfg, lambda: iter(OLD), set(), None, worth)
+    starting.start(config(), lambda: iter(OLD), set(), None, worth)
+
+
+def test_a_masked_model_needs_a_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny_encoder.lay(tmp_path / "base")
+    masked = methods.Method("train", "masked_lm", masked_lm, masked_lm.SAMPLE)
+    with pytest.raises(ConfigError, match="base: expected a tokenizer with a mask_token"):
+        started({"family": masked}, set())
