@@ -115,7 +115,8 @@ class Reading(NamedTuple):
 @torch.inference_mode()
 def read(model: Judge, x: torch.Tensor, at_once: int = 256) -> Reading:
     """Logits and features of pictures (rows, channels, height, width) in −1 … 1, so many rows at once."""
-    features = [model.features(part.to(model.head.weight.device)) for part in x.split(at_once)]
+    parts = [x[begin : begin + at_once] for begin in range(0, len(x), at_once)]
+    features = [model.features(part.to(model.head.weight.device)) for part in parts]
     logits = torch.cat([model.head(part) for part in features])
     return Reading(logits.cpu().numpy(), torch.cat(features).cpu().numpy())
 

@@ -79,8 +79,8 @@ class Arrays(NamedTuple):
         """The rows of some documents."""
         rows = [row for row, name in enumerate(self.documents) if name in wanted]
         told = Told(self.told.captions, self.told.place[rows]) if self.told else None
-        kept = ([column[row] for row in rows] for column in (self.ids, self.documents, self.texts))
-        return Arrays(self.levels[rows], self.labels[rows], *kept, told)
+        ids, documents, texts = ([column[row] for row in rows] for column in (self.ids, self.documents, self.texts))
+        return Arrays(self.levels[rows], self.labels[rows], ids, documents, texts, told)
 
 
 def read(folder: Path, media: Method, classes: Sequence[str]) -> Arrays:
