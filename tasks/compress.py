@@ -194,12 +194,13 @@ def _describe(
     scores = candidate.scores
     if scores is None or scores.ids.tolist() != base.ids.tolist():
         raise NightforgeError(f"compress: {candidate.folder.name} was scored on other documents than the dense model.")
+    changed: dict[str, Any] = compressor.changed(candidate.folder, base, scores)
     return {
         "bpb": _bpb(scores, boot, seed),
         "bpb_loss_share": stats.loss_share(scores.nats, base.nats, base.documents, boot, seed).json(),
         "size_mb": size_mb(candidate.folder),
         "size_share": size_mb(candidate.folder) / size_mb(dense),
-    } | compressor.changed(candidate.folder, base, scores)
+    } | changed
 
 
 def _judge(

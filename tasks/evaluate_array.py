@@ -98,8 +98,8 @@ def made(loaded: Loaded, cfg: EvaluateConfig, seed: int) -> tuple[torch.Tensor, 
     """Samples of every label in turn, and their labels; without labels as many of none."""
     labels = torch.arange(max(1, len(loaded.classes))).repeat_interleave(cfg.samples_per_label)
     parts = [
-        loaded.family.module.sample(loaded.model, loaded.family.cfg, part, seed + at).cpu()
-        for at, part in enumerate(labels.split(cfg.batch_rows))
+        loaded.family.module.sample(loaded.model, loaded.family.cfg, labels[at : at + cfg.batch_rows], seed + at).cpu()
+        for at in range(0, len(labels), cfg.batch_rows)
     ]
     return torch.cat(parts), labels.numpy()
 

@@ -7,6 +7,8 @@ and norms stay in 32 bits.
 from collections.abc import Sequence
 from typing import Any
 
+from numpy.typing import NDArray
+
 from nightforge import config
 from nightforge.compress import _graph
 from nightforge.compress._context import Context, refuse_other
@@ -34,7 +36,7 @@ def rewrite(model: Any, feeds: Sequence[Any], cfg: Config) -> Any:
     """The graph (an onnx.ModelProto, changed in place) with its weights as integers."""
     for weight in list(_graph.weights(model)):
         integers, scale = _graph.rounded(weight)
-        held = {"integers": integers, "scale": scale}
+        held: dict[str, NDArray[Any]] = {"integers": integers, "scale": scale}
         _graph.hold(model, weight.name, "DequantizeLinear", held, axis=weight.axis)
     return model
 

@@ -1,6 +1,6 @@
 """What a metric of KIND "array" measures: a model of images or sounds, what it was scored on, and what it makes."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,13 @@ class Seen(NamedTuple):
     features: NDArray[np.float32]
     """Of the judge (rows, features)."""
 
+    def rows(self, chosen: NDArray[Any]) -> "Seen":
+        """Some of them, by their numbers or by a mask."""
+        return Seen(self.values[chosen], self.labels[chosen], self.logits[chosen], self.features[chosen])
+
     def first(self, rows: int) -> "Seen":
         """So many of them, evenly spaced."""
-        chosen = np.unique(np.linspace(0, len(self.labels) - 1, min(rows, len(self.labels))).astype(int))
-        return Seen(*(column[chosen] for column in self))
+        return self.rows(np.unique(np.linspace(0, len(self.labels) - 1, min(rows, len(self.labels))).astype(int)))
 
 
 class ArraySubject(NamedTuple):

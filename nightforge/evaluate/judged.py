@@ -39,10 +39,9 @@ def measure(subject: ArraySubject, cfg: Config) -> Scores:
         )
     made, real = subject.made, subject.real
     by_label = {
-        subject.name(int(label)): _share(subject, Seen(*(column[made.labels == label] for column in made)))
-        for label in np.unique(made.labels)
+        subject.name(int(label)): _share(subject, made.rows(made.labels == label)) for label in np.unique(made.labels)
     }
-    known = Seen(*(column[real.labels < len(subject.classes)] for column in real))
+    known = real.rows(real.labels < len(subject.classes))
     found: dict[str, Any] = {"judged": _share(subject, made), "judged_by_label": by_label}
     if len(known.labels):
         found["judged_real"] = _share(subject, known)

@@ -52,7 +52,7 @@ def graph(network: Any, part: graphs.Part, cfg: Config) -> Any:
     shapes = {"tensors": tuple(rows if t.ndim else None for t in example)}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             Flat().eval(), example, dynamo=True, dynamic_shapes=shapes, opset_version=cfg.opset, verbose=False,
             input_names=[graphs.name(i) for i in range(len(example))], external_data=False,
         )  # fmt: skip
