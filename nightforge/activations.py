@@ -83,11 +83,14 @@ def recompute(model: Any) -> None:
     Raises:
         ConfigError: no part of the network knows how.
     """
-    ways = {"gradient_checkpointing_enable": {"use_reentrant": False}, "enable_gradient_checkpointing": None}
-    for name, kwargs in ways.items():  # of transformers, and of diffusers
+    ways = {"gradient_checkpointing_enable": [{"use_reentrant": False}], "enable_gradient_checkpointing": []}
+    for name, arguments in ways.items():  # of transformers, which tells its parts, and of diffusers
         able = [module for module in model.modules() if hasattr(module, name)]
-        for module in able[:1] if kwargs else able:
-            getattr(module, name)(*([kwargs] if kwargs else []))
+        try:
+            for module in able[:1] if arguments else able:
+                getattr(module, name)(*arguments)
+        except ValueError as e:  # a class that has the method and not the ability
+            raise ConfigError(f"train.loop.recompute: {e} Set it to false.") from None
         if able:
             return
     raise ConfigError(

@@ -25,8 +25,8 @@ MOMENTS = 2
 
 
 def table(cfg: TrainConfig, seed: int) -> Iterator[str]:
-    """Lines: a header, and a size each, until one would not fit or would take too long. The state is what a run holds beside
-    activations.
+    """Lines: a header, and a size each, until one would not fit or would take too long; `state` is what is held
+    beside activations.
 
     Raises:
         ConfigError: the family is none of language models.

@@ -98,6 +98,25 @@ def test_recomputed_gradients_are_the_kept_ones_and_less_is_kept() -> None:
     assert saved[0] < 0.8 * kept[0]
 
 
+def test_a_diffusers_network_within_another_recomputes_too() -> None:
+    from diffusers import UNet2DModel
+
+    found = []
+    for again in (False, True):
+        torch.manual_seed(4)
+        unet = UNet2DModel(
+            sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, block_out_channels=(8, 16),
+            norm_num_groups=4, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2,
+        )  # fmt: skip
+        net = torch.nn.ModuleDict({"unet": unet}).train()
+        if again:
+            activations.recompute(net)
+            assert unet.is_gradient_checkpointing
+        unet(torch.linspace(-1, 1, 128).reshape(2, 1, 8, 8), 3).sample.square().sum().backward()
+        found.append([p.grad for p in net.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def test_a_network_that_cannot_recompute_says_so() -> None:
     toy = Toy()
     with pytest.raises(ConfigError, match=r"train\.loop\.recompute: .* got a Toy"):
