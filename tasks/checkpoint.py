@@ -88,8 +88,9 @@ def restore(folder: Path, run: loop.Run, plain: dict[str, Any]) -> None:
     """Bring a run from `start` to where it was saved, whatever the number of processes then and now.
 
     Raises:
-        ConfigError: the run has other weights than the one that was saved.
+        ConfigError: the run has other weights than the one that was saved, or of other shapes.
     """
+    from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
     from torch.distributed.checkpoint.state_dict_loader import load
 
@@ -97,12 +98,18 @@ def restore(folder: Path, run: loop.Run, plain: dict[str, Any]) -> None:
     blank = loop.state(run) | {"best_weights": {k: v.clone() for k, v in run.model.state_dict().items()}}
     places = _split(blank)[0]
     wanted = _stored(plain)
-    if lacking := sorted(wanted - places.keys()):
-        raise ConfigError(f"{folder}: expected a checkpoint of this run, got one with {lacking[0]}. Delete it.")
+    other = {name for name in wanted ^ places.keys() if name in wanted or name.startswith("model/")}
+    if other:
+        how = "with" if min(other) in wanted else "without"
+        raise ConfigError(f"{folder}: expected a checkpoint of this run, got one {how} {min(other)}. Delete it.")
     tensors = {name: place for name, place in _once(places).items() if name in wanted}
     with warnings.catch_warnings(action="ignore"):  # that there is one process
         reader = HuggingFaceStorageReader(str(folder))
-        load(tensors, storage_reader=reader, no_dist=not processes.launched())
+        try:
+            load(tensors, storage_reader=reader, no_dist=not processes.launched())
+        except CheckpointException as e:
+            why = "; ".join(sorted({str(cause) for cause, _ in e.failures.values()}))
+            raise ConfigError(f"{folder}: expected a checkpoint of this run, got another: {why}. Delete it.") from None
     loop.restore(run, _join(plain, places))
 
 

@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from nightforge import loop
 from nightforge.errors import ConfigError
-from nightforge.training import Due
+from nightforge.training import Due, Turn
 from tasks import checkpoint
-from tests.training_contracts import Rows, final_weights, toy_run
+from tests.training_contracts import Rows, Toy, final_weights, settings, toy_loss, toy_run
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -56,6 +57,24 @@ def test_one_of_another_network_is_refused(tmp_path: Path) -> None:
     run.model.norm = None
     with pytest.raises(ConfigError, match=r"expected a checkpoint of this run, got one with .*norm"):
         checkpoint.restore(folder, run, plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "complaint"),
+    [
+        ("table", torch.nn.Embedding(9, 8), r"got another: Size mismatch.*\[7, 8\].*\[9, 8\].*Delete it"),
+        ("extra", torch.nn.Linear(8, 8), r"got one without model/extra\.bias\. Delete it"),
+    ],
+)
+def test_one_of_another_shape_is_refused(tmp_path: Path, name: str, layer: torch.nn.Module, complaint: str) -> None:
+    saved(tmp_path, 2)
+    folder = checkpoint.latest(tmp_path)
+    assert folder
+    network = Toy()
+    setattr(network, name, layer)
+    run = loop.start(network, [Turn("", "", toy_loss)], settings(), 3, "fp32")
+    with pytest.raises(ConfigError, match=complaint):
+        checkpoint.restore(folder, run, checkpoint.plain(folder)["run"])
 
 
 FILLS_UP = """
