@@ -1,0 +1,72 @@
+"""A network and its graphs are scored on the same draws, by the one or the other, and make the same pictures."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nightforge import array_models, graphs, judge, methods
+from nightforge.errors import ConfigError
+from nightforge.media import image
+from tasks import compress_array, generate_array, score, shards
+from tests import digits
+
+SHAPE, CLASSES = (1, 8, 8), [str(i) for i in range(10)]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dense model and a judge of random weights, and two splits."""
+    folder = tmp_path_factory.mktemp("pictures")
+    family = methods.load("train", "vae")
+    torch.manual_seed(0)
+    known = {"shape": list(SHAPE), "classes": CLASSES, "media": {"name": "image", **image.SAMPLE.model_dump()}}
+    own = {"family": "vae", "config": family.SAMPLE.model_dump(mode="json"), "metric": family.METRIC}
+    array_models.save(folder / "dense", family.build(family.SAMPLE, SHAPE, 10), known | own)
+    reader = judge.build(judge.SAMPLE, SHAPE, 10)
+    facts = known | {"family": "judge", "kind": judge.CLASSIFIER, "config": judge.SAMPLE.model_dump()}
+    array_models.save(folder / "judge", reader, facts)
+    shards.write(folder / "splits/calibration", digits.records(12))
+    shards.write(folder / "splits/search", digits.records(20, 12))
+    exporter = methods.choose("export", {"name": "onnx_graph", "opset": 20})
+    deps = {"judge": folder / "judge"}
+    compressor = compress_array.Compressor(exporter, folder / "dense", folder / "splits", deps)
+    assert set(compressor.graphs) == {"encode", "decode"}
+    recipe = methods.choose("compress", {"name": "half_weights", "elements_min": 64})
+    compressor.check(recipe)
+    compressor.write("half", recipe, folder / "half")
+    return folder
+
+
+def test_graphs_are_scored_as_the_network_is(project: Path) -> None:
+    dense, half = (
+        score.score(project / name, project / "splits/search", 7, project / "judge") for name in ("dense", "half")
+    )
+    assert dense.ids.tolist() == half.ids.tolist() == [r.id for r in digits.records(20, 12)]
+    assert dense.units.tolist() == [64] * 20 and dense.prompts.shape == (20, 1)
+    np.testing.assert_allclose(half.nats, dense.nats, rtol=1e-3)
+    assert 0 < np.abs(half.probes - dense.probes).max() < 0.02
+    whole = score.score(project / "dense", project / "splits/search", 100, project / "judge")
+    np.testing.assert_allclose(whole.nats, dense.nats, rtol=1e-5, err_msg="a row's score depends on its batch")
+
+
+def test_a_folder_of_graphs_holds_no_weights_beside_them(project: Path) -> None:
+    assert {p.name for p in (project / "half").iterdir()} == {
+        "encode.onnx", "decode.onnx", "model.json", "rest.safetensors"
+    }  # fmt: skip
+    assert graphs.changed_share(project / "half") > 0.9
+
+
+def test_generate_writes_a_line_a_label(project: Path) -> None:
+    [file] = generate_array.generate(project / "half", project, None, 3, 5)
+    picture = Image.open(io.BytesIO(Path(file).read_bytes()))
+    assert picture.size == (3 * 50, 10 * 50)
+    [again] = generate_array.generate(project / "half", project, None, 3, 5)
+    assert (file, Path(file).read_bytes()) == (again, Path(again).read_bytes())
+    [one] = generate_array.generate(project / "dense", project, "7", 2, 5)
+    assert Image.open(one).size == (2 * 50, 50)
+    with pytest.raises(ConfigError, match=r"no class '77'\. Did you mean '7'"):
+        generate_array.generate(project / "half", project, "77", 1, 0)
