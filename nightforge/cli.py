@@ -94,6 +94,16 @@ def parser() -> argparse.ArgumentParser:
         _snapshot,
     )
     gates = command("gates", "Propose the suite of a gate, or accept a change that is meant.", _gates)
+    _gates_parser(gates)
+    methods = command("methods", "List every method, with what each of its values means.", _methods)
+    methods.add_argument("stage", nargs="?", help="only this stage's")
+    ui = command("ui", "Start the Prefect UI with work pools, deployments and a worker.", _ui)
+    ui.add_argument("--port", type=int, default=4200)
+    return top
+
+
+def _gates_parser(gates: argparse.ArgumentParser) -> None:
+    """What `nightforge gates` is asked to do."""
     does = gates.add_subparsers(dest="does", required=True, metavar="WHAT")
     proposed = does.add_parser("init", help="propose a suite from the data at hand; written where there is none")
     proposed.add_argument("gate", help="its name in dvc.yaml, such as raw")
@@ -101,11 +111,6 @@ def parser() -> argparse.ArgumentParser:
     accepted = does.add_parser("accept", help="compare the nights to come with the data as it is now")
     for sub in (proposed, accepted):  # wherever it is written, it is understood
         sub.add_argument("--project", default=argparse.SUPPRESS, metavar="FOLDER", help=argparse.SUPPRESS)
-    methods = command("methods", "List every method, with what each of its values means.", _methods)
-    methods.add_argument("stage", nargs="?", help="only this stage's")
-    ui = command("ui", "Start the Prefect UI with work pools, deployments and a worker.", _ui)
-    ui.add_argument("--port", type=int, default=4200)
-    return top
 
 
 def _run(args: argparse.Namespace) -> int:
