@@ -2,8 +2,7 @@
 
 import io
 import warnings
-from functools import reduce
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -140,8 +139,8 @@ class Looks:
     def find(self, one: bytes) -> int | None:
         """The position of the first picture seen that looks like it, or none."""
         this = int.from_bytes(one[:HASH_BYTES], "big")
-        near = [band.get(this & mask, []) for band, mask in zip(self._bands, self._masks, strict=True)]
-        rows = np.unique(np.array(reduce(list.__add__, near, []), np.int64))
+        near = (band.get(this & mask, []) for band, mask in zip(self._bands, self._masks, strict=True))
+        rows = np.array(sorted(set(chain.from_iterable(near))), np.int64)
         rows = rows[np.bitwise_count(self._bits[rows] ^ np.uint64(this)) <= self.cfg.bits_max]
         thumb = np.frombuffer(one[HASH_BYTES:], np.uint8).astype(np.int16)
         far = np.abs(self._thumbs[rows] - thumb).mean(axis=1) / 255

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -142,13 +143,13 @@ def _members(handle: BinaryIO, head: bytes) -> Iterator[tuple[str, Callable[[], 
             with zipfile.ZipFile(handle) as zipped:
                 names = [info.filename for info in zipped.infolist() if not info.is_dir()]
                 for name in filter(_shown, names):
-                    yield name, lambda name=name: zipped.open(name)
+                    yield name, partial(zipped.open, name)
         else:
             handle.seek(0)
             with tarfile.open(fileobj=handle, mode="r:") as tar:
                 for member in tar:
                     if member.isfile() and _shown(member.name):
-                        yield member.name, lambda member=member: tar.extractfile(member)
+                        yield member.name, partial(tar.extractfile, member)
     except _CORRUPT as e:
         raise DataError(f"truncated or corrupt archive: {type(e).__name__}: {e}. Bring the file again.") from None
 

@@ -83,7 +83,7 @@ def array(record: Record, cfg: Config) -> Floats:
     samples = np.pad(samples[:wanted], (0, max(0, wanted - len(samples))))
     power = filters(cfg.sample_rate, cfg.n_fft, cfg.mels) @ np.abs(stft(samples, cfg)) ** 2
     level_db = 10 * np.log10(np.maximum(power, 1e-18))
-    return np.clip(1 - 2 * level_db / cfg.floor_db, -1, 1).astype(np.float32)[None]
+    return np.asarray(np.clip(1 - 2 * level_db / cfg.floor_db, -1, 1), np.float32)[None]
 
 
 def render(array: Floats, cfg: Config) -> bytes:
@@ -106,11 +106,12 @@ def _window(n_fft: int) -> NDArray[np.float64]:
 def stft(samples: NDArray[np.floating], cfg: Config) -> NDArray[np.complex128]:
     """(n_fft / 2 + 1, frames) spectrum of hop × (frames − 1) samples; a full-scale sine has magnitude 1 in its bin."""
     half = cfg.n_fft // 2
-    mode = "reflect" if len(samples) > half else "constant"
-    padded = np.pad(samples.astype(np.float64), half, mode=mode)
+    whole = samples.astype(np.float64)
+    padded = np.pad(whole, half, mode="reflect") if len(whole) > half else np.pad(whole, half)
     frames = np.lib.stride_tricks.sliding_window_view(padded, cfg.n_fft)[:: cfg.hop]
     window = _window(cfg.n_fft)
-    return np.fft.rfft(frames * window, axis=1).T * (2 / window.sum())
+    spectrum: NDArray[np.complex128] = np.fft.rfft(frames * window, axis=1).T * (2 / window.sum())
+    return spectrum
 
 
 def istft(spectrum: NDArray[np.complex128], cfg: Config) -> NDArray[np.float64]:

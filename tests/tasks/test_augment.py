@@ -35,7 +35,7 @@ def rows(text: str = "a tall {} meal number {}", count: int = 20) -> list[Record
 
 def config(*methods: dict[str, Any], **quality: Any) -> AugmentConfig:
     chosen = [{"weight": 1, "method": m} for m in methods or (SYNONYM,)]
-    return AugmentConfig.model_validate({"methods": chosen, "quality": QUALITY | quality})
+    return AugmentConfig.model_validate({"methods": chosen, "quality": QUALITY | quality, "media": None})
 
 
 class Stage:
@@ -201,5 +201,5 @@ def test_a_plan_of_other_rows_is_refused(tmp_path: Path, wordnet_assets: Path) -
 
 def test_the_sample_values_ask_for_every_check() -> None:
     cfg = AugmentConfig.model_validate(VALUES["augment"])
-    assert cfg.quality.label and cfg.quality.language_confidence_min
+    assert cfg.quality and cfg.quality.label and cfg.quality.language_confidence_min
     assert AugmentConfig.model_validate(json.loads(cfg.as_json())).model_dump() == cfg.model_dump()
