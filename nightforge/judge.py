@@ -19,6 +19,8 @@ from nightforge.levels import Levels, from_levels
 
 Floats = NDArray[np.float64]
 CLASSIFIER, RANDOM_FEATURES = "classifier", "random features"
+BITS = "judge_bits"
+"""What a score by the judge's reading of labels is called."""
 NARROWEST, WIDEST = 4, 4
 """A picture is halved until its shorter side is so many values; width doubles until it is so many times `width`."""
 

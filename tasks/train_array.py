@@ -23,9 +23,18 @@ KID = "kid"
 
 
 def prepare(cfg: TrainConfig, seed: int, inputs: Inputs) -> Prepared:
-    """The model and its data, ready for the loop; weights are drawn from torch's generator as the caller seeded it."""
+    """The model and its data, ready for the loop; weights are drawn from torch's generator as the caller seeded it.
+
+    Raises:
+        ConfigError: params.yaml asks for what the family or the data cannot do.
+    """
     _check_nothing_of_text(cfg)
     judge = array_models.load_judge(inputs.deps["judge"], precision.device())
+    if cfg.family.module.METRIC == judges.BITS and judge.card["kind"] != judges.CLASSIFIER:
+        raise ConfigError(
+            f"train.family: expected data of two labels or more for a {cfg.family.name}, whose score is the judge's "
+            f"reading of them, got {len(judge.classes)}. Choose a family with a likelihood, such as vae or diffusion."
+        )
     data = arrays.read(inputs.balanced, judge.media, judge.classes)
     validation = arrays.read(inputs.splits / "validation", judge.media, judge.classes)
     held = validation.of(watched(validation.documents, cfg.eval_documents))

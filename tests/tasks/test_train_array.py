@@ -171,6 +171,18 @@ def test_what_only_texts_can_do_is_refused(data: Path, tmp_path: Path) -> None:
         trained(data, tmp_path, packed)
 
 
+def test_a_score_by_labels_wants_labels(data: Path, tmp_path: Path) -> None:
+    plain = [dataclasses.replace(record, label=None) for record in digits.records(24)]
+    for name in ("balanced", "splits/train", "splits/validation"):
+        shards.write(tmp_path / name, plain)
+    values = {"media": MEDIA, "network": judge.SAMPLE, "bootstrap": Bootstrap(resamples=100, level=0.95), "threads": 1}
+    judge_stage.run(JudgeConfig(**values), SEED, tmp_path / "splits", tmp_path / "judge")
+    (tmp_path / "base.json").write_text('{"from": "scratch"}')
+    with pytest.raises(ConfigError, match="expected data of two labels or more for a gan"):
+        trained(tmp_path, tmp_path / "gan", config("gan"))
+    assert trained(tmp_path, tmp_path / "vae", config("vae"))["steps"] == 6
+
+
 @pytest.mark.parametrize(
     ("family", "changes"),
     [("vae", {"norm": "batch", "skip_share": 0.5}), ("gan", {"discriminator_moves": 2}), ("diffusion", {})],
