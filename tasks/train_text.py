@@ -146,7 +146,7 @@ def _samples(
         prompts = [encoded.condition for encoded in tokenizer.encode_all(words, chats)]
     else:
         asked = labels or ["text"]
-        prompts = [tokenizer.prompt(words, label) for label in labels or [None]]
+        prompts = [tokenizer.prompt(words, label) for label in labels] or [tokenizer.prompt(words, None)]
 
     def sample(model: Any) -> Mapping[str, bytes]:
         drawn = cfg.family.module.sample(model, prompts, SAMPLE_TOKENS, TEMPERATURE, TOP_P, seed)

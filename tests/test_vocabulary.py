@@ -38,7 +38,7 @@ def slow_merges(tokenizer: Any, texts: list[str], most: int, min_count: int) -> 
         [known[t.value] for t in backend.model.tokenize(word)]
         for text in texts for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)
     ]  # fmt: skip
-    found = []
+    found: list[tuple[str, str]] = []
     while len(found) < most:
         names = {i: name for name, i in known.items()}
         pairs: dict[tuple[int, int], int] = {}

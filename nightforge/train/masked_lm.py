@@ -121,12 +121,12 @@ def nats(model: Any, documents: Sequence[Encoded], batch_tokens: int, context: i
 
     owners, rows, wanted = [], [], []
     for i, document in enumerate(documents):
-        for ids, marks in zip(pieces(document.ids, context), pieces(document.marks, context), strict=True):
+        for piece, marks in zip(pieces(document.ids, context), pieces(document.marks, context), strict=True):
             for first in range(PASSES):
-                places = [at for at in range(1, len(ids)) if marks[at] == TEXT and at % PASSES == first]
+                places = [at for at in range(1, len(piece)) if marks[at] == TEXT and at % PASSES == first]
                 if places:
                     owners.append(i)
-                    rows.append(ids)
+                    rows.append(piece)
                     wanted.append(places)
     found = np.zeros(len(documents))
     for chosen in batches([len(row) for row in rows], batch_tokens):
