@@ -40,7 +40,15 @@ def project(folder: Path, **parallel: Any) -> Path:
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     section = values["train"] | {"parallel": parallel, "eval_documents": 4}
     section["family"] |= test_train_evaluate.SHAPE
-    small = {"steps": 300, "batch_size": 80, "accumulate": 4, "eval_every": 10, "precision": "fp32", "threads": 1}
+    small = {
+        "steps": 300,
+        "batch_size": 80,
+        "accumulate": 4,
+        "eval_every": 50,
+        "save_every": 5,
+        "precision": "fp32",
+        "threads": 1,
+    }
     section["loop"] |= small | {"patience": 1000}
     (folder / "params.yaml").write_text(yaml.safe_dump({"train": section, "seed": values["seed"]}))
     for name in ("nightforge", "tasks", "requirements.lock"):
