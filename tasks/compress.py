@@ -94,12 +94,7 @@ def run(
         NightforgeError: every recipe failed.
     """
     _same_model(dense, evaluate)
-    kind = import_module(f"tasks.compress_{KINDS[models.card(dense)['loader']]}")
-    compressor = kind.Compressor(cfg.export, dense, splits, deps)
-    for name, recipe in cfg.recipes.items():
-        _check(name, recipe, compressor)
-    least = {name: method.module.least_mb(compressor.context, method.cfg) for name, method in cfg.recipes.items()}
-    refuse_infeasible(contract, least, size_mb(dense))
+    compressor = _compressor(cfg, contract, dense, splits, deps)
     steps = len(cfg.recipes) + 2
 
     def scored(model: Path) -> Scores:
@@ -130,6 +125,21 @@ def run(
         "candidates": table,
     }
     return Measured(metrics, {"dense": speed, "candidates": {n: c.speed for n, c in whole.items()}})
+
+
+def _compressor(cfg: CompressConfig, contract: Contract, dense: Path, splits: Path, deps: Mapping[str, Path]) -> Any:
+    """What compresses models of this kind, once nothing speaks against the recipes.
+
+    Raises:
+        ConfigError: a recipe's name or values cannot be, or the contract asks for a size that none can reach.
+    """
+    kind = import_module(f"tasks.compress_{KINDS[models.card(dense)['loader']]}")
+    compressor = kind.Compressor(cfg.export, dense, splits, deps)
+    for name, recipe in cfg.recipes.items():
+        _check(name, recipe, compressor)
+    least = {name: method.module.least_mb(compressor.context, method.cfg) for name, method in cfg.recipes.items()}
+    refuse_infeasible(contract, least, size_mb(dense))
+    return compressor
 
 
 def _same_model(dense: Path, evaluate: Path) -> None:
