@@ -125,11 +125,9 @@ def steps(
             and none of their weights is the best.
 
     Raises:
-        NotFinite: a loss or a gradient is not finite; the model still holds the weights before that move, and the
-            step was yielded.
+        NotFinite: of a loss or a gradient; the weights are those before that move, and the step was yielded.
     """
-    settings, clock, counted = run.settings, Clock(), 0
-    windows = ahead(_windows(run, data, first))
+    settings, clock, windows, counted = run.settings, Clock(), ahead(_windows(run, data, first)), 0
     run.model.train()
     while not run.ended:
         with clock.part("data"):
@@ -156,8 +154,7 @@ def steps(
                 yield timed
         last = run.step == settings.steps
         if evaluated := run.step % settings.eval_every == 0 or last:
-            early = first is not None and run.step <= first[1] and not last
-            yield _evaluated(run, evaluate, early)
+            yield _evaluated(run, evaluate, first is not None and run.step <= first[1] and not last)
             clock.lap()
             counted = 0
         if evaluated or run.step % settings.save_every == 0:
