@@ -4,6 +4,7 @@ What a graph needs not to run (names of Python files and lines, where in the net
 is half of a small model, and differs from one checkout to the next.
 """
 
+import logging
 import warnings
 from typing import Any
 
@@ -47,6 +48,7 @@ def graph(network: Any, part: graphs.Part, cfg: Config) -> Any:
             named = {name: value for value, name in zip(given, part.names, strict=True) if name is not None}
             return graphs.flat(part.call(*args, **named))
 
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs
     example = part.calls[0]
     rows = {0: torch.export.Dim.DYNAMIC}
     shapes = {"tensors": tuple(rows if t.ndim else None for t in example)}
