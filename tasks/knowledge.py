@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from nightforge import entities, privacy
 from nightforge.config import Config
-from nightforge.errors import AssetMissing, RowsLost
+from nightforge.errors import AssetMissing, ConfigError, RowsLost
 from nightforge.knowledge import Graph, Triple, draw, graph, held_out, questions
 from nightforge.methods import Chosen, Method
 from nightforge.records import Record, Reject, content_id
