@@ -57,6 +57,12 @@ def start(
         vocabulary.add_labels(model, words, labels)
         if cfg.expand:
             expansion = _expanded(cfg.expand, model, words, texts(), worth)
+    if _is_compressed() and (window := getattr(model.config, "sliding_window", None)):
+        raise ConfigError(
+            f"train: expected a network that the stage `compress` can score, got one with a sliding window of {window} "
+            "tokens, which the exported model keeps in a cache of its own. Set train.family.window: null, start from "
+            "another model, or take the stages from `compress` on out of dvc.yaml."
+        )
     if rows:
         places = np.array([row["vector"] for row in rows], dtype=np.float32)
         entities.give_tokens(model, words, [row["name"] for row in rows], places)
