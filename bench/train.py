@@ -1,8 +1,8 @@
-"""Our training loop against a bare PyTorch loop, Accelerate and transformers' Trainer: the same network, batches, steps.
+"""Our training loop against a bare PyTorch loop, Accelerate and transformers' Trainer: same network, batches, steps.
 
 Each arm is a process of its own (bench/_train_arm.py), in turns, several rounds; the figures are medians of the ratios
-within a round. Losses must agree, or what is compared is not the same. Seconds to a target loss count from the start of
-the loop to the first step at which the mean loss of twenty steps lies below what the bare loop reached at three quarters
+within a round. Losses must agree, or what is compared is not the same. Seconds to a target loss count from the start
+of the loop to the first step at which the mean loss of twenty steps lies below what the bare loop reached at three quarters
 of its run. The error of `nightforge estimate` is that of a run of the sample project's network, made short.
 """
 
@@ -43,7 +43,9 @@ def main() -> None:
         "memory_vs_hf_trainer": ratio(rounds, "peak_memory_mb", "hf_trainer"),
         "memory_vs_bare_loop": ratio(rounds, "peak_memory_mb", "bare"),
         "start_vs_hf_trainer": ratio(rounds, "start_s", "hf_trainer"),
-        "seconds_to_loss_vs_hf_trainer": statistics.median(to_loss(r, "ours") / to_loss(r, "hf_trainer") for r in rounds),
+        "seconds_to_loss_vs_hf_trainer": statistics.median(
+            to_loss(r, "ours") / to_loss(r, "hf_trainer") for r in rounds
+        ),
         "watchers_overhead": _watching.watchers_overhead(),
     }
     print(json.dumps({key: round(value, 4) for key, value in figures.items()}))

@@ -229,7 +229,7 @@ def _gradients(
         with clock.part("forward"), autocast(run.device.type, run.precision):
             summed, seen = run.ranks.losses(turn.loss, run.forward, batch.tensors, at)
         with clock.part("backward"):
-            run.scaler.scale(summed / (units / run.ranks.of)).backward()  # type: ignore[no-untyped-call]
+            run.scaler.scale(summed / (units / run.ranks.of)).backward()
         losses.append(summed.detach())
         for name, value in seen.items():
             figures[name] = figures.get(name, 0.0) + value

@@ -38,18 +38,18 @@ def tensorboard(run: str, values: Mapping[str, Any]) -> Iterator[Tracker]:
 
         def scalars(step: int, figures: Mapping[str, float]) -> None:
             for name, value in figures.items():
-                board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+                board.add_scalar(name, value, step)
 
         def sample(step: int, name: str, content: bytes) -> None:
             kind = Path(name).suffix
             if kind == ".png":
-                board.add_image(f"samples/{name}", pixels(content), step, dataformats="HWC")  # type: ignore[no-untyped-call]
+                board.add_image(f"samples/{name}", pixels(content), step, dataformats="HWC")
             elif kind == ".txt":
                 text = "    " + content.decode(errors="replace").replace("\n", "\n    ")  # markdown for: as it is
-                board.add_text(f"samples/{name}", text, step)  # type: ignore[no-untyped-call]
+                board.add_text(f"samples/{name}", text, step)
             elif kind == ".wav":
                 wave, rate = sound(content)
-                board.add_audio(f"samples/{name}", wave, step, rate)  # type: ignore[no-untyped-call]
+                board.add_audio(f"samples/{name}", wave, step, rate)
 
         yield Tracker(scalars, sample)
 

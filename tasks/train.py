@@ -4,7 +4,7 @@ import csv
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +24,7 @@ from tasks.hashing import sha256_file
 from tasks.prepared import SCRATCH, Inputs, Prepared, TrainConfig
 from tasks.progress import report
 from tasks.stage import Measured
-from tasks.trackers import opened
+from tasks.trackers import Tracker, opened
 from tasks.train_boards import cores, samples, shown
 from tasks.train_profile import Profile
 from tasks.trying import Tried, attempt
@@ -83,6 +83,7 @@ def _fit(cfg: TrainConfig, seed: int, prepared: Prepared, work: Path) -> tuple[l
     training, kept = begin(cfg, seed, prepared, work)
     resumed = training.step
     goal, traced = yardstick(cfg, seed, prepared, training), _profile(cfg, work.name)
+    where: AbstractContextManager[list[Tracker]]
     where = opened(cfg.trackers, work.name, cfg.model_dump()) if processes.first() else nullcontext([])
     with kept.told_if_it_fails(prepared.metric), where as boards:
         events = loop.steps(training, prepared.data, prepared.evaluate, prepared.first)

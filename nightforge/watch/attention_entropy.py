@@ -45,7 +45,7 @@ class AttentionEntropy(TorchFunctionMode):
     def before(self) -> None:
         """See every call of a torch function from here on."""
         self.hooks = [m.register_forward_pre_hook(self._enters(name)) for name, m in self.modules.items()]
-        self.__enter__()
+        self.__enter__()  # type: ignore[no-untyped-call]
         self.on = True
 
     def graded(self, moving: Sequence[torch.nn.Parameter]) -> None:
@@ -54,7 +54,7 @@ class AttentionEntropy(TorchFunctionMode):
     def read(self) -> dict[str, float]:
         """`attention_entropy/` of each attention module, and `attention_entropy_share/` of that of equal weights."""
         if self.on:
-            self.__exit__(None, None, None)
+            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         for hook in self.hooks:
             hook.remove()
         seen, self.seen, self.hooks, self.on = self.seen, {}, [], False

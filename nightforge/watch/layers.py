@@ -38,7 +38,7 @@ class Layers:
         """Norms as they are, and a copy of the weights to see how far they go in all moves of the step."""
         self.figures |= self._norms("grad_norm", {p: p.grad for p in moving if p.grad is not None})
         new = [p for p in moving if p not in self.old]
-        self.old |= zip(new, torch._foreach_mul(new, 1.0), strict=True) if new else {}
+        self.old |= zip(new, torch._foreach_mul([p.detach() for p in new], 1.0), strict=True) if new else {}
 
     @torch.no_grad()
     def read(self) -> dict[str, float]:
