@@ -63,6 +63,11 @@ def start(
             "tokens, which the exported model keeps in a cache of its own. Set train.family.window: null, start from "
             "another model, or take the stages from `compress` on out of dvc.yaml."
         )
+    if _is_compressed() and not any(getattr(model.config, "no_rope_layers", None) or [1]):
+        raise ConfigError(
+            "train.family.rope_theta: expected positions, for the stage `compress` exports no network without. "
+            "Name a number, or take the stages from `compress` on out of dvc.yaml."
+        )
     if rows:
         places = np.array([row["vector"] for row in rows], dtype=np.float32)
         entities.give_tokens(model, words, [row["name"] for row in rows], places)

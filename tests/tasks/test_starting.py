@@ -114,10 +114,14 @@ def test_what_cannot_be_compressed_is_refused_where_it_is_to_be(
     ):
         starting.start(cfg, lambda: iter(OLD), set(), None, worth)
     starting.start(config(), lambda: iter(OLD), set(), None, worth)
-    windowed = config().model_dump()
-    windowed["family"]["window"] = 8
-    with pytest.raises(ConfigError, match=r"a sliding window of 8 tokens.*train\.family\.window: null"):
-        starting.start(type(config()).model_validate(windowed), lambda: iter(OLD), set(), None, worth)
+    for value, complaint in (
+        ({"window": 8}, r"a sliding window of 8 tokens.*train\.family\.window: null"),
+        ({"rope_theta": None}, r"train\.family\.rope_theta: expected positions"),
+    ):
+        changed = config().model_dump()
+        changed["family"] |= value
+        with pytest.raises(ConfigError, match=complaint):
+            starting.start(type(config()).model_validate(changed), lambda: iter(OLD), set(), None, worth)
 
 
 def test_a_masked_model_needs_a_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
