@@ -91,4 +91,4 @@ def _same_kind(before: str, after: str) -> None:
 def _kind(address: str) -> tuple[bool, str]:
     """Whether it is a package, and the suffix of its files, compression apart."""
     suffixes = [s for s in PurePath(address.partition("?")[0]).suffixes[-2:] if s not in OPENERS]
-    return address.startswith("pkg:"), "".join(suffixes[-1:])
+    return address.startswith(("pkg:", "installed:")), "".join(suffixes[-1:])

@@ -15,6 +15,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -25,7 +26,32 @@ from tasks.streams import corrupt_is_ours, refuse_bomb, unpacked
 ADDRESS = re.compile(r"pkg:(?P<name>[\w.-]+)==(?P<version>[^/\s]+)/(?P<inside>.+)")
 """`pkg:NAME==VERSION/path/in/the/package`, the path to a file or a folder, without the folder of an sdist's root."""
 
+INSTALLED = re.compile(r"installed:(?P<name>[\w.-]+)/(?P<inside>.+)")
+"""`installed:NAME/path/in/the/package`: a file of a package that is installed here anyway, whatever its version."""
+
 PIP_TIMEOUT_S = 300
+
+
+def installed(address: str, sha256: str | None) -> Path:
+    """The file at an `installed:` address.
+
+    Raises:
+        DataError: the package is not installed, has no such file, or one of another hash.
+    """
+    found = INSTALLED.fullmatch(address)
+    if found is None:
+        raise DataError(f"{address}: expected installed:NAME/path/in/the/package.")
+    try:
+        path = Path(str(distribution(found["name"]).locate_file(found["inside"])))
+    except PackageNotFoundError:
+        raise DataError(f"{address}: no package {found['name']} is installed. Add it to pyproject.toml.") from None
+    if not path.is_file():
+        raise DataError(f"{address}: the package that is installed has no file {found['inside']}.")
+    if (now := sha256_file(path)) != sha256:
+        raise DataError(
+            f"{address}: expected a file of sha256 {sha256}, and {now} is installed. Pin it if it is right."
+        )
+    return path
 
 
 def fetch(name: str, version: str, sha256: str, home: Path) -> Path:

