@@ -2,8 +2,8 @@
 
 Each arm is a process of its own (bench/_train_arm.py), in turns, several rounds; the figures are medians of the ratios
 within a round. Losses must agree, or what is compared is not the same. Seconds to a target loss count from the start
-of the loop to the first step at which the mean loss of twenty steps lies below what the bare loop reached at three quarters
-of its run. The error of `nightforge estimate` is that of a run of the sample project's network, made short.
+of the loop to the first step at which the mean loss of twenty steps lies below what the bare loop reached at three
+quarters of its run. The error of `nightforge estimate` is that of the stage train, made short (bench/_estimate.py).
 """
 
 import json
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import AtLeast, Goals, _train_arm, _watching
+from bench import AtLeast, Goals, _estimate, _train_arm, _watching
 
 ROUNDS, STEPS, LOSSES_MEAN = 5, 150, 20
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +47,7 @@ def main() -> None:
             to_loss(r, "ours") / to_loss(r, "hf_trainer") for r in rounds
         ),
         "watchers_overhead": _watching.watchers_overhead(),
+        **_estimate.errors(),
     }
     print(json.dumps({key: round(value, 4) for key, value in figures.items()}))
 
