@@ -147,7 +147,7 @@ def steps(
         with clock.part("driver"):
             yield stepped
             if look:
-                yield Watched(run.step, seen)
+                yield Watched(run.step, run.ranks.together(seen))
         if look:
             timed, counted = Timed(run.step, clock.lap(), counted), 0
             with clock.part("driver"):
@@ -222,23 +222,28 @@ def _gradients(
     turn, at = run.turns[move[0]], At(run.step, run.settings.steps)
     run.model.zero_grad(set_to_none=True)
     figures: dict[str, float] = {}
-    losses: list[torch.Tensor] = []
-    for number, batch in window:
-        run.ranks.syncing(number == window[-1][0])
-        _reseed(run.device, run.seed, run.step, *move, number)
-        with clock.part("forward"), autocast(run.device.type, run.precision):
-            summed, seen = run.ranks.losses(turn.loss, run.forward, batch.tensors, at)
-        with clock.part("backward"):
-            run.scaler.scale(summed / (units / run.ranks.of)).backward()
-        losses.append(summed.detach())
-        for name, value in seen.items():
-            figures[name] = figures.get(name, 0.0) + value
+    losses, forwarded = list[torch.Tensor](), list[torch.Tensor]()
+    with run.ranks.window():
+        for number, batch in window:
+            last = number == window[-1][0]
+            run.ranks.syncing(last)
+            _reseed(run.device, run.seed, run.step, *move, number)
+            with clock.part("forward"), autocast(run.device.type, run.precision):
+                summed, seen = run.ranks.losses(turn.loss, run.forward, batch.tensors, at)
+            forwarded.append(summed)
+            while forwarded and (last or len(forwarded) > run.ranks.ahead):
+                with clock.part("backward"):
+                    run.scaler.scale(forwarded.pop(0) / (units / run.ranks.of)).backward()  # type: ignore[no-untyped-call]
+            losses.append(summed.detach())
+            for name, value in seen.items():
+                figures[name] = figures.get(name, 0.0) + value
     with clock.part("backward"):
         here = float(torch.stack(losses).sum())  # waits for an accelerator
     with clock.part("communication"):
-        sums = run.ranks.total(here, *figures.values())
+        figures = run.ranks.together({"": here} | figures)
+        sums = run.ranks.total(*figures.values())
     loss, *values = (value / units for value in sums)
-    return loss, dict(zip(figures, values, strict=True))
+    return loss, dict(zip(list(figures)[1:], values, strict=True))
 
 
 def _move(run: Run, number: int, loss: float, watchers: list[Watcher]) -> float:
@@ -251,7 +256,7 @@ def _move(run: Run, number: int, loss: float, watchers: list[Watcher]) -> float:
         with torch.no_grad():
             for p in (p for p in moved if p.ndim > 1):
                 own(p.grad).add_(own(p).sign(), alpha=run.settings.l1)
-    total = torch.nn.utils.get_total_norm([p.grad for p in moved])
+    total = run.ranks.norm([p.grad for p in moved])
     norm = float(full(total))
     if not math.isfinite(loss) or not (math.isfinite(norm) or run.scaler.is_enabled()):
         raise NotFinite(run.step + 1, loss, norm, _not_finite(run.model))
@@ -261,7 +266,7 @@ def _move(run: Run, number: int, loss: float, watchers: list[Watcher]) -> float:
     if run.settings.clip:
         torch.nn.utils.clip_grads_with_norm_(moved, run.settings.clip, total)
     for watcher in watchers:
-        watcher.graded(moved)
+        watcher.graded([p for p in moved if p.numel()])
     for mover in run.movers[number]:
         run.scaler.step(mover)
     run.scaler.update()

@@ -29,6 +29,18 @@ class Ranks:
     """Told before each micro-batch whether it is the step's last of this process: before that nothing is averaged."""
     whole: Callable[[], AbstractContextManager[Any]] = nullcontext
     """Inside, the network and its parts may be called directly; all processes must, in the same way."""
+    window: Callable[[], AbstractContextManager[Any]] = nullcontext
+    """Around all losses of a step and their backward passes; at its end the gradients are those of the step."""
+    stage: int = 0
+    """Which run of the layers this process has, where they are shared out one after the other (pipeline)."""
+    stages: int = 1
+    """Processes that have such a run, all there are. The last alone knows a loss; a weight is one process's, and in the
+    others has no rows."""
+
+    @property
+    def ahead(self) -> int:
+        """Micro-batches that go forward before the first goes backward: the processes after this are busy with them."""
+        return self.stages - 1 - self.stage
 
     def total(self, *values: float) -> list[float]:
         """Each value summed over the processes."""
@@ -37,6 +49,24 @@ class Ranks:
         summed = torch.tensor(values, dtype=torch.float64)
         torch.distributed.all_reduce(summed, group=self.group)
         return [float(v) for v in summed]
+
+    def together(self, figures: dict[str, float]) -> dict[str, float]:
+        """The figures of all stages, those of one name summed."""
+        if self.stages == 1:
+            return figures
+        several: list[dict[str, float]] = [{} for _ in range(self.stages)]
+        torch.distributed.all_gather_object(several, figures)
+        names = dict.fromkeys(name for found in several for name in found)
+        return {name: sum(found.get(name, 0.0) for found in several) for name in names}
+
+    def norm(self, gradients: list[torch.Tensor]) -> torch.Tensor:
+        """Of all gradients together, whoever has them."""
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self.stages == 1:
+            return norm
+        square = norm.detach().cpu().double().square()
+        torch.distributed.all_reduce(square)
+        return square.sqrt().to(norm)
 
 
 ALONE = Ranks(0, 1)

@@ -142,9 +142,11 @@ def _split(tree: Any, at: str = "") -> tuple[dict[str, torch.Tensor], Any]:
 
 
 def _once(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Each tensor under the first of its names; an output layer may be the embedding."""
+    """Each tensor under the first of its names, for an output layer may be the embedding; those without rows are
+    another process's."""
     seen: dict[int, str] = {}
-    return {name: tensor for name, tensor in tensors.items() if seen.setdefault(own(tensor).data_ptr(), name) == name}
+    some = {name: tensor for name, tensor in tensors.items() if tensor.numel()}
+    return {name: tensor for name, tensor in some.items() if seen.setdefault(own(tensor).data_ptr(), name) == name}
 
 
 def _join(plain: Any, tensors: dict[str, torch.Tensor]) -> Any:

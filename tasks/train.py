@@ -74,7 +74,10 @@ def run(
         "threads": cfg.loop.threads,
         "torch": torch.__version__,
     }
-    own = _metrics(training, kept, prepared.metric) | {"activation_variance": kept.tried.activation_variance}
+    own = _metrics(training, kept, prepared.metric) | {
+        "parameters": sum(p.numel() for p in prepared.model.parameters()),
+        "activation_variance": kept.tried.activation_variance,
+    }
     return Measured(own | prepared.metrics(kept.stepped), speed)
 
 
@@ -219,7 +222,9 @@ def _trained(training: loop.Run, prepared: Prepared) -> Any:
     """The model on the CPU, put together where processes shared it out."""
     if training.model is prepared.model:
         return training.model.cpu()
-    prepared.model.load_state_dict({name: full(v).cpu() for name, v in training.model.state_dict().items()})
+    with training.ranks.whole():
+        weights = {name: full(v).cpu() for name, v in training.model.state_dict().items()}
+        prepared.model.load_state_dict(weights)
     return prepared.model.eval()
 
 
@@ -254,5 +259,4 @@ def _metrics(training: loop.Run, kept: Kept, metric: str) -> dict[str, Any]:
         "loss_last": sum(step.loss for step in last) / len(last),
         f"{metric}_best": training.best,
         "best_step": training.best_step,
-        "parameters": sum(p.numel() for p in training.model.parameters()),
     }

@@ -38,7 +38,7 @@ def build(groups: Groups, cfg: Config) -> list[torch.optim.Optimizer]:
     Raises:
         ConfigError: processes share out the weights, whose rows and columns torch's Adafactor cannot sum then.
     """
-    if any(is_shared(p) for several in groups for p in several):
+    if any(is_shared(p) or not p.numel() for several in groups for p in several):
         raise ConfigError(
             "train.loop.optimizer: adafactor needs whole weights, and train.parallel shares them out. Choose adamw, or "
             "train.parallel: {name: ddp}."

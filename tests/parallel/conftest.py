@@ -1,4 +1,4 @@
-"""Two processes are started once for all tests of this folder."""
+"""A few processes are started once for all tests of this folder."""
 
 import json
 import os
@@ -17,19 +17,19 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(scope="session")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What two processes found, and `folder`, where their checkpoints are."""
+    """What they found, and `folder`, where their checkpoints are."""
     folder = tmp_path_factory.mktemp("two")
     two.saved_at_two(two.text_run(two.alone), folder / "one")
-    shared = {"WORLD_SIZE": "2", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    shared = {"WORLD_SIZE": str(two.PROCESSES), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     if "lo" in (interface for _, interface in socket.if_nameindex()):
         shared["GLOO_SOCKET_IFNAME"] = "lo"
     command = [sys.executable, str(ROOT / "tests/parallel/two.py"), str(folder)]
-    both = [
+    all_of_them = [
         subprocess.Popen(command, env=os.environ | shared | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
+        for rank in range(two.PROCESSES)
     ]
-    said = [process.communicate(timeout=240)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], "\n".join(said)
+    said = [process.communicate(timeout=240)[1] for process in all_of_them]
+    assert [process.returncode for process in all_of_them] == [0] * two.PROCESSES, "\n".join(said)
     read: dict[str, Any] = json.loads((folder / "found.json").read_text())
     for case, differences in read.items():
         print(case, differences)

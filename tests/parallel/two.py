@@ -1,10 +1,10 @@
-"""What two processes do for the tests of this folder: train in every way, and say how far they are from one process.
+"""What several processes do for the tests of this folder: train in every way, and say how far they are from one.
 
-Run by conftest.py, twice, as `python two.py FOLDER`. FOLDER holds `one/`, a checkpoint that one process wrote; the
-first process writes `found.json`, method/case → figure, and the checkpoints that one process is to read.
+Run by conftest.py as `python two.py FOLDER`, three times: the third takes part in the pipeline alone, so that it has a
+middle. FOLDER holds `one/`, a checkpoint that one process wrote; the first process writes `found.json`, method/case →
+figure, and the checkpoints that one process is to read.
 """
 
-import copy
 import json
 import os
 import sys
@@ -30,7 +30,14 @@ VALUES: dict[str, Any] = {
     "steps": 4, "batch_size": 80, "accumulate": 4, "eval_every": 2, "save_every": 100, "clip": 0.1, "l1": 0.001,
     "ema": 0.9, "watch": {"every": 2, "watchers": [{"name": "layers", "depth": 1}]},
 }  # fmt: skip
-WAYS: dict[str, dict[str, Any]] = {"ddp": {}, "fsdp": {}, "tensor": {"size": 2}}
+WAYS: dict[str, dict[str, Any]] = {"ddp": {}, "fsdp": {}, "tensor": {"size": 2}, "pipeline": {}}
+PROCESSES = 3
+SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}  # Adam magnifies rounding
+CASES: dict[str, dict[str, Any]] = {
+    "tied": {},
+    "untied": {"tied": False, "ema": None, "l1": 0.0, "clip": None},
+    "fp32": {"kind": torch.float32, "optimizer": SGD},
+}
 
 
 class Texts:
@@ -61,7 +68,7 @@ def text_run(ranks: Callable[[Any], Ranks], tied: bool = True, kind: Any = torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(5)
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 3}
     sizes = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 32, "initializer_range": 0.2}
     model = LlamaForCausalLM(LlamaConfig(**heads, **sizes, tie_word_embeddings=tied)).to(kind)
     settings = training_contracts.settings(**VALUES | changes)
@@ -104,8 +111,9 @@ def ended(run: loop.Run, data: Any, score: Any) -> tuple[dict[str, torch.Tensor]
             case Evaluated():
                 figures.append(event.value)
             case Watched():
-                figures += event.figures.values()
-    return {k: full(v).clone() for k, v in run.model.state_dict().items()}, figures
+                figures += [event.figures[name] for name in sorted(event.figures)]
+    with run.ranks.whole():
+        return {k: full(v).clone() for k, v in run.model.state_dict().items()}, figures
 
 
 def apart(one: Any, two: Any) -> dict[str, float]:
@@ -147,41 +155,36 @@ def alone(*_: Any) -> Ranks:
     return ALONE
 
 
-def main(folder: Path) -> None:
-    """All that is asked of two processes."""
+def told(name: str, folder: Path, singles: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """How far one way is from one process; all of its processes call it, and `singles` are what one process made."""
+    begun, found = partial(spread, name), dict[str, Any]()
+    for case, changes in CASES.items():
+        found[case] = ended(text_run(begun, **changes), Texts(), evaluate)
+    found["from one process"] = ended(restored(text_run(begun), folder / "one"), Texts(), evaluate)
+    saved_at_two(text_run(begun), folder / name)
+    found["resumed"] = ended(restored(text_run(begun), folder / name), Texts(), evaluate)
+    if name in ("ddp", "fsdp"):
+        found["two players"] = ended(two_players(begun), Rows(), lambda _: 1.0)
+    against = singles | {"from one process": singles["tied"], "resumed": found["tied"]}
+    return {f"{name}/{case}": apart(against[case], made) for case, made in found.items()}
+
+
+def main(folder: Path, rank: int) -> None:
+    """All that is asked of several processes."""
     torch.set_num_threads(1)
-    rank = int(os.environ["RANK"])
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    singles = {case: ended(text_run(alone, **changes), Texts(), evaluate) for case, changes in CASES.items()}
+    singles["two players"] = ended(two_players(alone), Rows(), lambda _: 1.0)
     found: dict[str, Any] = {}
-    slow = {
-        "name": "sgd",
-        "lr": 0.1,
-        "momentum": 0.9,
-        "nesterov": True,
-        "weight_decay": 1e-4,
-    }  # Adam magnifies rounding
-    cases: dict[str, dict[str, Any]] = {
-        "tied": {},
-        "untied": {"tied": False, "ema": None, "l1": 0.0, "clip": None},
-        "fp32": {"kind": torch.float32, "optimizer": slow},
-    }
-    singles = {case: ended(text_run(alone, **changes), Texts(), evaluate) for case, changes in cases.items()}
-    players = ended(two_players(alone), Rows(), lambda _: 1.0)
-    for name in WAYS:
-        begun = partial(spread, name)
-        ran = {case: ended(text_run(begun, **changes), Texts(), evaluate) for case, changes in cases.items()}
-        found |= {f"{name}/{case}": apart(singles[case], ran[case]) for case in cases}
-        other = ended(restored(text_run(begun), folder / "one"), Texts(), evaluate)
-        found[f"{name}/from one process"] = apart(singles["tied"], other)
-        saved_at_two(text_run(begun), folder / name)
-        again = ended(restored(text_run(begun), folder / name), Texts(), evaluate)
-        found[f"{name}/resumed"] = apart(ran["tied"], again)
-        if name != "tensor":
-            found[f"{name}/two players"] = apart(players, ended(two_players(begun), Rows(), lambda _: 1.0))
+    for processes, names in {2: ["ddp", "fsdp", "tensor"], PROCESSES: ["pipeline"]}.items():
+        if rank < processes:
+            store = f"file://{folder}/store{processes}"
+            torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=processes)
+            for name in names:
+                found |= told(name, folder, singles)
+            torch.distributed.destroy_process_group()
     if rank == 0:
-        (folder / "found.json").write_text(json.dumps(copy.deepcopy(found)))
-    torch.distributed.destroy_process_group()
+        (folder / "found.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(os.environ["RANK"]))
