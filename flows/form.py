@@ -70,12 +70,19 @@ def _node(text: str, dotted: str) -> yaml.ScalarNode | None:
     node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     for step in dotted.split("."):
         if isinstance(node, yaml.MappingNode):
-            node = next((value for key, value in node.value if key.value == step), None)
+            node = _under(node, step)
         elif isinstance(node, yaml.SequenceNode) and step.isdigit() and int(step) < len(node.value):
             node = node.value[int(step)]
         else:
             return None
     return node if isinstance(node, yaml.ScalarNode) else None
+
+
+def _under(node: yaml.MappingNode, step: str) -> yaml.Node | None:
+    """What a mapping has under a key, itself or by a block that `<<` takes in: there the value is exchanged."""
+    own = {key.value: value for key, value in node.value}
+    block = own.get("<<")
+    return own[step] if step in own else _under(block, step) if isinstance(block, yaml.MappingNode) else None
 
 
 def _same_kind(before: str, after: str) -> None:

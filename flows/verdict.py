@@ -57,9 +57,11 @@ def of(walk: Walk) -> Verdict:
         name, outcome = first
         line = f"FAILED: {name}: {outcome.kind}: {outcome.message}"
         return Verdict("FAILED", line, outcome.exit_code, _failed_page(walk) if not accept else report, accept)
-    if _last_gates(walk.project) & set(walk.outcomes):
+    last = _last_gates(walk.project)
+    if last & set(walk.outcomes):
         return Verdict("MET", f"MET: {summary.headline(accept)}", 0, report, accept)
-    return Verdict("DONE", f"DONE: {len(walk.outcomes)} stages up to date.", 0, report, accept)
+    unjudged = "" if last else " There is no verdict: dvc.yaml has no gate over the metrics of accept."
+    return Verdict("DONE", f"DONE: {len(walk.outcomes)} stages up to date.{unjudged}", 0, report, accept)
 
 
 def _last_gates(project: Path) -> set[str]:

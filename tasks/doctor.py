@@ -51,6 +51,8 @@ def examine(project: Path) -> list[Check]:
 def _start(project: Path, folder: Path) -> tuple[doctor_chain.Rehearsal | None, list[Check]]:
     try:
         return doctor_chain.start(project, folder), []
+    except AssetMissing as e:
+        return None, [Check("batch", "warn", f"left out: {e}", "make run brings it")]
     except Exception as e:  # noqa: BLE001  the other checks must still be made
         way = "mend what the checks below name; the batch comes after that"
         return None, [Check("batch", "fail", f"could not start: {e}", way)]

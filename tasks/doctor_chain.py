@@ -13,26 +13,31 @@ import sys
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from nightforge.errors import NightforgeError
+from nightforge.errors import AssetMissing, NightforgeError
 from nightforge.records import Record, content_id
 from tasks import probe, shards, stage, wiring
 from tasks.doctor_check import Check, Size
 from tasks.doctor_source import cached, config, peek
 
-CHAIN = ("clean", "split", "balance", "augment", "represent", "knowledge", "train", "evaluate")
+CHAIN = (
+    *("clean", "split", "balance", "augment", "represent", "knowledge"),
+    *("judge", "train", "evaluate", "evaluate_array"),
+)
+"""Stages in their order, of which a project has some."""
 WORDS = """small large green bright river stone animal plant tree bird wing leaf water hand slow quick old young round
 flat northern common wild edible having with from near under over found used made of the a and or""".split()  # noqa: SIM905
 RECORDS, LOOKED_AT = 240, 20_000
 TIMEOUT_S = 300
 SAID = Path("said.json")
 SMALL: dict[str, Any] = {
+    "judge": {"network": {"steps": 1}, "bootstrap": {"resamples": 100}},
     "train": {"loop": {"steps": 1, "eval_every": 1, "precision": "fp32"}, "eval_documents": 8},
     "evaluate": {
         "metrics": {"diversity": {"texts_per_label": 1, "new_tokens": 8}},
@@ -40,6 +45,13 @@ SMALL: dict[str, Any] = {
         "speed_prompts": 2,
         "speed_prompt_tokens": 2,
         "speed_new_tokens": 2,
+    },
+    "evaluate_array": {
+        "bootstrap": {"resamples": 100},
+        "samples_per_label": 2,
+        "shown_per_label": 1,
+        "speed_labels": 2,
+        "speed_samples": 1,
     },
 }
 """Values that only say how long a stage works, and what they are here; all others stay as the project has them."""
@@ -99,6 +111,11 @@ def finish(run: Rehearsal) -> tuple[list[Check], Size]:
     return checks, Size(*(int(said.get(key, 0)) for key in Size._fields))
 
 
+def chain(stages: Container[str]) -> list[str]:
+    """Those stages of the chain that a project has."""
+    return [name for name in CHAIN if name in stages]
+
+
 def _check(step: dict[str, Any]) -> Check:
     name = f"batch {step['stage']}"
     if step["error"]:
@@ -111,10 +128,10 @@ def _graph(project: Path, folder: Path) -> None:
     body = wiring.read_yaml(project / "dvc.yaml")["stages"]
     gates = (wiring.GATES, wiring.PASSED)
     code = [p.relative_to(stage.CODE_ROOT) for room in ("nightforge", "tasks") for p in _python(room)]
-    for name in CHAIN:
+    for name in chain(body):
         data = [d for d in map(str, body[name]["deps"]) if not d.endswith((".py", ".lock")) and not d.startswith(gates)]
         body[name]["deps"] = [*data, *map(str, code)]
-    kept = {"stages": {name: body[name] for name in CHAIN}}
+    kept = {"stages": {name: body[name] for name in chain(body)}}
     (folder / "dvc.yaml").write_text(yaml.safe_dump(kept), encoding="utf-8")
 
 
@@ -145,15 +162,20 @@ def _python(room: str) -> Iterator[Path]:
 
 def _bring(project: Path, folder: Path, stages: dict[str, wiring.Wiring]) -> None:
     """What the chain reads and does not make: assets, and which model to start from."""
-    made = {p for name in CHAIN for p in (*stages[name].outs, *stages[name].metrics, stages["clean"].paths["raw"])}
-    for path in (p for name in CHAIN for p in stages[name].paths.values() if p not in made):
+    ours = [stages[name] for name in chain(stages)]
+    made = {stages["clean"].paths["raw"], *(p for one in ours for p in (*one.outs, *one.metrics))}
+    for path in (p for one in ours for p in one.paths.values() if p not in made):
         if (project / path).exists() and not (folder / path).exists():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).symlink_to((project / path).resolve())
 
 
 def _records(project: Path, stages: dict[str, wiring.Wiring]) -> tuple[str, list[Record]]:
-    """A few records of every class: what ingest wrote, or else what a source at hand gives, or else made-up ones."""
+    """A few records of every class: what ingest wrote, or else what a source at hand gives, or else made-up ones.
+
+    Raises:
+        AssetMissing: only texts can be made up.
+    """
     raw = project / stages["clean"].paths["raw"]
     if raw.exists():
         return "real records", _mixed(islice(shards.read(raw), LOOKED_AT))
@@ -162,6 +184,8 @@ def _records(project: Path, stages: dict[str, wiring.Wiring]) -> tuple[str, list
         here = cached(source, home) or ("://" not in source.address and not source.address.startswith("pkg:"))
         if here and (found := peek(source, home, LOOKED_AT)):
             return "records of the source", _mixed(iter(found))
+    if "judge" in stages:
+        raise AssetMissing("no source of pictures or sounds is here yet, and none can be made up")
     return "made-up records (no source is here yet)", made_up()
 
 
@@ -189,7 +213,7 @@ def main() -> int:
     said: dict[str, Any] = {"steps": []}
     stages = wiring.stages()
     probe.in_fresh_process = probe.measure  # nobody reads these timings: save the seconds of another process
-    for name in CHAIN:
+    for name in chain(stages):
         started, error, skipped = time.monotonic(), "", ""
         try:
             skipped = _run(stages[name])

@@ -265,13 +265,17 @@ def _metrics(artifact: Path, beside: Path) -> Tables:
     import polars as pl
     import polars.selectors as cs
 
-    facts = flatten(json.loads(artifact.read_text(encoding="utf-8")))
+    found = json.loads(artifact.read_text(encoding="utf-8"))
+    facts = flatten(found)
+    name = f"{found.get('metric', 'bpb')}.value"  # a family of images or sounds names its own
+    if "metric" in found and name in facts:
+        facts["metric.value"] = facts[name]
     if not (beside / SCORES).exists():
         return Tables(None, facts)
     rows = pl.read_parquet(beside / SCORES).select(cs.numeric() - cs.by_name("id"), pl.col("id").cast(pl.String))
     if "nats" in rows.columns and (units := {"bytes", "units"} & set(rows.columns)):
         again = float(rows["nats"].sum()) / (math.log(2) * float(rows[units.pop()].sum())) if len(rows) else math.nan
-        facts |= {"scores": len(rows), "bpb_difference": abs(again - facts.get("bpb.value", math.nan))}
+        facts |= {"scores": len(rows), "bpb_difference": abs(again - facts.get(name, math.nan))}
     return Tables(rows, facts)
 
 

@@ -226,13 +226,29 @@ def test_one_batch_goes_through_and_a_fault_in_it_names_its_stage(project: Path,
         return doctor_chain.finish(doctor_chain.start(project, tmp_path_factory.mktemp("batch")))
 
     checks, size = batch()
-    assert [c.name for c in checks] == [f"batch {name}" for name in doctor_chain.CHAIN]
+    assert [c.name for c in checks] == [f"batch {name}" for name in doctor_chain.chain(wiring.stages(ROOT))]
     assert {c.status for c in checks} == {"ok"}, doctor.table(checks)
     assert checks[0].found.startswith("records of the source")
     assert size.parameters > 100_000 and size.peak_bytes > 10**8
     edit(project, lambda values: values["clean"]["presets"]["short"][2].update(words_min=150))
     checks, _ = batch()
     assert checks[-1].status == "fail" and checks[-1].name in {"batch clean", "batch split"}
+
+
+@pytest.mark.slow
+def test_one_batch_of_pictures_goes_through_the_stages_that_there_are(tmp_path: Path) -> None:
+    checks, size = doctor_chain.finish(doctor_chain.start(ROOT / "examples/images", tmp_path))
+    assert {c.status for c in checks} == {"ok"}, doctor.table(checks)
+    names = ("clean", "split", "balance", "augment", "judge", "train", "evaluate_array")
+    assert [c.name for c in checks] == [f"batch {name}" for name in names] and size.parameters > 1000
+
+
+def test_a_batch_of_sounds_is_left_out_where_there_are_none(tmp_path: Path) -> None:
+    project, folder = tmp_path / "project", tmp_path / "batch"
+    shutil.copytree(ROOT / "examples/audio", project, ignore=shutil.ignore_patterns("raw", ".nightforge", "cache"))
+    folder.mkdir()
+    rehearsal, [check] = doctor._start(project, folder)
+    assert rehearsal is None and check.status == "warn" and "none can be made up" in check.found
 
 
 @pytest.mark.slow

@@ -41,6 +41,16 @@ def test_closed_gate_stops_what_lies_below(toy: Path, edit: Edit, api: str, capf
 
 
 @pytest.mark.slow
+def test_a_project_that_judges_no_model_ends_well_and_says_so(
+    toy: Path, api: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = toy / "dvc.yaml"
+    path.write_text(path.read_text()[: path.read_text().index("  compress:")])
+    assert run.main(toy) == 0
+    assert "\nDONE: 3 stages up to date. There is no verdict: dvc.yaml has no gate over" in capfd.readouterr().out
+
+
+@pytest.mark.slow
 def test_closed_is_never_retried_and_transient_is(toy: Path, edit: Edit, api: str) -> None:
     edit(toy, "closed: false", "closed: true")  # or there would be more to run
     edit(toy, "luck: good", "luck: closed")

@@ -118,6 +118,14 @@ def test_form_writes_only_what_is_given_and_keeps_comments(toy: Path) -> None:
         form.apply(toy, nothing | {"source": "x"})
 
 
+def test_form_changes_a_value_in_the_block_that_is_taken_in(toy: Path) -> None:
+    blocks = "a: &a {loop: {steps: 2}}\nb: &b {loop: {steps: 3}}\n"
+    (toy / "params.yaml").write_text(blocks + "train: {<<: *b, model: scratch}\n")
+    assert form.apply(toy, {"max_steps": 9}) == {"train.loop.steps": 9}
+    assert yaml.safe_load((toy / "params.yaml").read_text())["train"]["loop"] == {"steps": 9}
+    assert (toy / "params.yaml").read_text().startswith("a: &a {loop: {steps: 2}}\nb: &b {loop: {steps: 9}}\n")
+
+
 @pytest.mark.parametrize(
     ("before", "same", "other"),
     [

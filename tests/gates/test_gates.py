@@ -1,17 +1,19 @@
 """Every expectation of every gate closes it when it should, and nothing that a gate writes shows what a text says."""
 
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
 from nightforge.errors import ConfigError, GateClosed
-from tasks import gate, wiring
+from tasks import gate, gate_table, wiring
 from tasks.hashing import sha256_file, sha256_tree
 from tests.gates import healthy
 from tests.gates.faults import EMAIL, FAULTS, text
@@ -206,6 +208,16 @@ def test_rows_are_expected_of_metrics_without_scores_in_vain(tmp_path: Path) -> 
     spec = {"rows": [{"expect": "expect_column_values_to_be_unique", "column": "id", "why": "x"}]}
     with pytest.raises(GateClosed, match="no rows"):
         run(tmp_path, "compressed", healthy.state("compressed"), spec)
+
+
+def test_a_family_s_own_figure_is_a_fact_under_one_name(tmp_path: Path) -> None:
+    """And is worked out again from the scores: 2 log(2) nats of 2 units are 1 bit each."""
+    judged = {"metric": "judge_bits", "judge_bits": {"value": 1.25}, "documents": 1}
+    (tmp_path / "evaluate.json").write_text(json.dumps(judged))
+    rows = {"id": ["a"], "nats": [2 * math.log(2)], "units": [2]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "scores.parquet")
+    facts = gate_table.of(tmp_path / "evaluate.json", tmp_path).facts
+    assert facts["metric.value"] == 1.25 and facts["bpb_difference"] == pytest.approx(0.25)
 
 
 def test_an_empty_artifact_passes_nothing(tmp_path: Path) -> None:
