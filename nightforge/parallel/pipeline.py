@@ -12,8 +12,9 @@ are everywhere the same, which is all that optimizers, averages and checkpoints 
 import copy
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,14 +47,10 @@ def spread(model: Any, turns: int, cfg: Config) -> Ranks:
         )
     begins = [layers * at // stages for at in range(stages + 1)]
     owners = {p: _owner(name, begins) for name, p in model.named_parameters()}
-    shapes = {p: p.shape for p in owners}
-    others = [p for p, owner in owners.items() if owner != stage]
+    others = {p: p.shape for p, owner in owners.items() if owner != stage}
     wire, lent = Wire(stage), _Lent(model, stage, stages)
     network = _network(model, begins[stage], begins[stage + 1], wire, lent)
-
-    def let_go() -> None:
-        for p in others:
-            p.data = p.new_empty((0, *p.shape[1:]))
+    _let_go(others)
 
     def losses(loss: Callable[..., Any], forward: Any, *arguments: Any) -> Any:
         """A loss needs what the network returns, which only the last process has; in the others it ends there."""
@@ -73,17 +70,25 @@ def spread(model: Any, turns: int, cfg: Config) -> Ranks:
         for p in others:
             p.grad = torch.zeros_like(p)
 
-    @contextmanager
-    def whole() -> Iterator[None]:
-        for p, owner in owners.items():
-            if owner != stage:
-                p.data = p.new_empty(shapes[p])
-            distributed.broadcast(p.data, owner)
-        yield
-        let_go()
-
-    let_go()
+    whole = partial(_whole, owners, others)
     return Ranks(0, 1, losses=losses, whole=whole, window=window, stage=stage, stages=stages)
+
+
+@contextmanager
+def _whole(owners: dict[Any, int], others: dict[Any, torch.Size]) -> Iterator[None]:
+    """Inside, the parameters of all processes are in each of them."""
+    for p, owner in owners.items():
+        if p in others:
+            p.data = p.new_empty(others[p])
+        distributed.broadcast(p.data, owner)
+    yield
+    _let_go(others)
+
+
+def _let_go(others: Iterable[Any]) -> None:
+    """Leave no rows of these parameters here."""
+    for p in others:
+        p.data = p.new_empty((0, *p.shape[1:]))
 
 
 def _owner(name: str, begins: list[int]) -> int:
@@ -198,26 +203,26 @@ class _Lent:
 
     def __init__(self, model: Any, stage: int, stages: int) -> None:
         tied = stages > 1 and model.lm_head.weight is model.model.embed_tokens.weight
-        self.ends, self.stage = ((0, stages - 1) if tied else ()), stage
-        self.weight = model.model.embed_tokens.weight
-        self.copy = torch.nn.Parameter(torch.empty_like(self.weight)) if tied and stage == stages - 1 else None
+        self.weight, self.last = model.model.embed_tokens.weight, stages - 1
+        self.lends = tied and stage == 0
+        self.copy = torch.nn.Parameter(torch.empty_like(self.weight)) if tied and stage == self.last else None
 
     def give(self, wire: Wire) -> None:
         """The weights, from the first process to the last."""
-        if self.copy is not None:
+        if self.lends:
+            distributed.send(self.weight.data, self.last, group=wire.onward)
+        elif self.copy is not None:
             self.copy.grad = None
-            distributed.recv(self.copy.data, self.ends[0], group=wire.onward)
-        elif self.stage in self.ends:
-            distributed.send(self.weight.data, self.ends[1], group=wire.onward)
+            distributed.recv(self.copy.data, 0, group=wire.onward)
 
     def take_back(self, wire: Wire) -> None:
         """Their gradient, from the last process to the first, which adds it to its own."""
-        if self.copy is not None:
-            distributed.send(self.copy.grad, self.ends[0], group=wire.back)
-        elif self.stage in self.ends:
+        if self.lends:
             gradient = torch.empty_like(self.weight)
-            distributed.recv(gradient, self.ends[1], group=wire.back)
+            distributed.recv(gradient, self.last, group=wire.back)
             self.weight.grad.add_(gradient)
+        elif self.copy is not None and self.copy.grad is not None:
+            distributed.send(self.copy.grad, 0, group=wire.back)
 
 
 def _network(model: Any, begin: int, end: int, wire: Wire, lent: _Lent) -> Any:
