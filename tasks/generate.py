@@ -50,7 +50,7 @@ def generate(
     Raises:
         AssetMissing: the project has no such model yet.
         ContractNotMet: the compressed model was refused, or never judged, and `refused_too` was not asked for.
-        ConfigError: a class that the model was not trained on, or a value out of bounds.
+        ConfigError: a class that the model was not trained on, a value out of bounds, a prompt for images or sounds.
     """
     if n < 1 or max_new_tokens < 1 or temperature < 0:
         raise ConfigError(
@@ -61,6 +61,8 @@ def generate(
     if model == "compressed" and not refused_too:
         _accepted(project)
     if models.card(folder)["loader"] in ARRAYS:
+        if prompt:
+            raise ConfigError(f"a prompt is for models of texts, got {prompt!r}: ask for images and sounds by --label.")
         made_of: list[str] = import_module("tasks.generate_array").generate(folder, project, label, n, seed)
         return made_of
     tokenizer = _tokenizer(folder)

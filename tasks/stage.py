@@ -187,16 +187,20 @@ def check_code(wired: Wiring) -> None:
     """Every file of ours that is loaded must be a dep of the stage, or DVC would miss a change in it.
 
     Raises:
-        WiringError: one is not; the message says which line to add.
+        WiringError: some are not; the message says which lines to add.
     """
-    listed = {p.resolve() for p in wired.code}
+    listed, missing = {p.resolve() for p in wired.code}, set()
     for module in list(sys.modules.values()):
         file = Path(getattr(module, "__file__", None) or "/")
         if file.name in SHELL or file.parts[:-1] == () or not file.is_relative_to(CODE_ROOT):
             continue
         inside = file.relative_to(CODE_ROOT)
         if inside.parts[0] in {"nightforge", "tasks"} and file.resolve() not in listed:
-            raise WiringError(f"dvc.yaml: stage {wired.name} uses {inside}; add it to the stage's deps:\n  - {inside}")
+            missing.add(inside)
+    if missing:
+        lines = "\n".join(f"  - {p if p.exists() else os.path.relpath(CODE_ROOT / p)}" for p in sorted(missing))
+        names = ", ".join(map(str, sorted(missing)))
+        raise WiringError(f"dvc.yaml: stage {wired.name} uses {names}; add to the stage's deps:\n{lines}")
 
 
 def check_gates(wired: Wiring) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -211,9 +212,11 @@ def test_foreach_and_templates_resolve(project: Path) -> None:
 def test_code_that_dvc_does_not_track_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.chdir(project)
-    with pytest.raises(errors.WiringError, match=r"stage toy uses tasks/hashing\.py; add it to the stage's deps"):
+    import_module("tasks.shards")
+    says = r"stage toy uses tasks/hashing\.py, tasks/shards\.py; add to the stage's deps:\n  - \S+/tasks/hashing\.py\n"
+    with pytest.raises(errors.WiringError, match=says):
         wired = wiring.stage("toy")
-        ours = {k: m for k, m in sys.modules.items() if k == "tasks.hashing"}
+        ours = {k: m for k, m in sys.modules.items() if k in {"tasks.hashing", "tasks.shards"}}
         kept = dict(sys.modules)
         try:
             for name in [n for n in sys.modules if n.startswith(("nightforge", "tasks")) and n not in ours]:

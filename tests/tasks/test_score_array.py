@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from nightforge import array_models, graphs, judge, methods
 from nightforge.errors import ConfigError
 from nightforge.media import image
-from tasks import compress_array, generate_array, score, shards
+from tasks import compress_array, generate, generate_array, score, shards
 from tests import digits
 
 SHAPE, CLASSES = (1, 8, 8), [str(i) for i in range(10)]
@@ -70,3 +71,12 @@ def test_generate_writes_a_line_a_label(project: Path) -> None:
     assert Image.open(one).size == (2 * 50, 50)
     with pytest.raises(ConfigError, match=r"no class '77'\. Did you mean '7'"):
         generate_array.generate(project / "half", project, "77", 1, 0)
+
+
+def test_a_prompt_for_pictures_is_refused(project: Path) -> None:
+    (project / "dvc.yaml").write_text("stages: {train: {cmd: x, outs: [dense]}}")
+    (project / "params.yaml").write_text("seed: 1")
+    asked: dict[str, Any] = {"label": "7", "n": 1, "max_new_tokens": 1, "temperature": 1.0, "seed": 0}
+    assert generate.generate(project, prompt="", model="dense", **asked)[0].endswith("dense-7-0.png")
+    with pytest.raises(ConfigError, match="a prompt is for models of texts, got 'hello'"):
+        generate.generate(project, prompt="hello", model="dense", **asked)
