@@ -77,7 +77,7 @@ def run(
         scored[name] = score_on(model)
     report(2, 3, "acceptance split, champion")
     crowned, dealt = _read(champion)["champion"], _sha256(split)
-    rival = _champion(crowned, dealt, metric, score_on) if crowned else None
+    rival = _champion(crowned, dealt, _measure(dense), score_on) if crowned else None
     if isinstance(rival, Scores):
         scored["champion"] = rival
     _same_documents(scored)
@@ -99,7 +99,7 @@ def run(
 
 
 def _champion(
-    crowned: dict[str, Any], dealt: str, metric: str, score_on: Callable[[Path], Scores]
+    crowned: dict[str, Any], dealt: str, measure: str, score_on: Callable[[Path], Scores]
 ) -> Scores | Uncompared:
     """The champion's scores on the same documents, or why there are none."""
     if crowned.get("split_sha256") != dealt:
@@ -114,10 +114,15 @@ def _champion(
         except AssetMissing as e:
             why = f"the champion cannot be looked at: {e} Then: dvc repro --force --single-item accept"
             return Uncompared(why, excused=False)
-        if (theirs := models.metric(Path(folder) / "model")) != metric:
-            why = f"the champion is not comparable: it is measured in {theirs}, and this model in {metric}"
+        if (theirs := _measure(Path(folder) / "model")) != measure:
+            why = f"the champion is not comparable: it is measured in {theirs}, and this model in {measure}"
             return Uncompared(why, excused=True)
         return score_on(Path(folder) / "model")
+
+
+def _measure(model: Path) -> str:
+    """What a model's quality is; bits a byte of two families are bounds, of which one may be far above the truth."""
+    return f"{models.metric(model)} of a {models.card(model).get('family', 'model')}"
 
 
 def _sha256(values: dict[str, Any]) -> str:

@@ -129,7 +129,7 @@ def test_an_implausible_gain_is_refused_with_an_alarm() -> None:
 def test_a_slower_model_is_said_to_be_slower_even_where_speed_is_not_asked() -> None:
     found = judged(NATS, {"max_latency_ratio": None}, latency_ms_p50=3.0)
     assert found["verdict"] == "MET"
-    assert found["alarms"] == ["slower than the dense model: 1.50× its median latency "]
+    assert found["alarms"] == ["slower than the dense model: 1.50× its median latency"]
     assert judged(NATS, latency_ms_p50=3.0)["verdict"] == "NOT MET"
 
 
@@ -228,3 +228,10 @@ def test_a_whole_run_with_a_champion_from_the_cache(tmp_path: Path, monkeypatch:
     table = pq.read_table(tmp_path / "out/scores.parquet")
     assert table.column_names == ["id", "document", "label", "units", "dense_nats", "compressed_nats", "champion_nats"]
     assert table.column("id").to_pylist() == [r.id for r in rows]
+
+    card = json.loads(files["model.json"]) | {"family": "seq2seq"}  # measured in bits a byte too, of other things
+    crown["champion"]["md5"] = cached(tmp_path / ".dvc/cache", files | {"model.json": json.dumps(card).encode()})
+    Path("champion.json").write_text(json.dumps(crown))
+    found = accept.run(CFG, Contract.model_validate(limits), dealt, 17, *where, {}, Path("again"))
+    says = "the champion is not comparable: it is measured in bpb of a seq2seq, and this model in bpb of a causal_lm"
+    assert found["champion"] is None and says in found["alarms"]
