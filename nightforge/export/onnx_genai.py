@@ -19,6 +19,8 @@ RUNTIME = "onnxruntime-genai"
 BUILDER = "onnxruntime_genai.models.builder"
 FILES = ("genai_config.json", "model.onnx", "model.onnx.data", "tokenizer.json", "tokenizer_config.json")
 """What the runtime reads; anything else that the builder leaves is not kept."""
+OF_DENSE = ("tokenizer.json", "chat_template.jinja")
+"""What comes from the dense model, byte for byte: by another tokenizer or template, other tokens would be scored."""
 
 
 class Config(config.Config):
@@ -53,7 +55,7 @@ def arguments(
 
 
 def write(built: Path, dense: Path, out: Path) -> None:
-    """Keep of what the builder made only what the runtime reads, with the dense model's tokenizer byte for byte.
+    """Keep of what the builder made only what the runtime reads, with the dense model's tokenizer and chat template.
 
     Raises:
         DataError: the builder left one of the files out.
@@ -61,5 +63,8 @@ def write(built: Path, dense: Path, out: Path) -> None:
     if missing := [f for f in FILES if not (built / f).is_file()]:
         raise DataError(f"the model builder ended without writing {', '.join(missing)}")
     out.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        shutil.copyfile((dense if name == "tokenizer.json" else built) / name, out / name)
+    for name in {*FILES} - {*OF_DENSE}:
+        shutil.copyfile(built / name, out / name)
+    for name in OF_DENSE:
+        if (dense / name).is_file():
+            shutil.copyfile(dense / name, out / name)

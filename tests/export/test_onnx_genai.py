@@ -84,6 +84,26 @@ def test_a_failing_builder_fails_loudly(dense: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_chat_is_the_same_tokens_to_the_exported_model(dense: Path, tmp_path: Path) -> None:
+    """Its template is not the dense model's unless it is kept, and then another text would be scored."""
+    from transformers import PreTrainedTokenizerFast
+
+    from nightforge import tokenizer
+    from nightforge.records import Record
+
+    words = models.read_transformers(dense)[1]
+    words.chat_template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
+    words.save_pretrained(tmp_path / "dense")
+    (tmp_path / "built").mkdir()
+    for name in onnx_genai.FILES:
+        source = dense / name if (dense / name).exists() else dense / "config.json"
+        (tmp_path / "built" / name).write_bytes(source.read_bytes())
+    onnx_genai.write(tmp_path / "built", tmp_path / "dense", tmp_path / "out")
+    exported = PreTrainedTokenizerFast.from_pretrained(tmp_path / "out", local_files_only=True)
+    chat = Record("", "", prompt="a small herb", response="a tall tree")
+    assert tokenizer.encode(exported, chat) == tokenizer.encode(words, chat)
+
+
 def test_a_folder_that_lacks_a_file_is_not_kept(dense: Path, tmp_path: Path) -> None:
     (tmp_path / "built").mkdir()
     (tmp_path / "built/model.onnx").write_bytes(b"")
