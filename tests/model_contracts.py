@@ -58,7 +58,7 @@ def check_reader(module: ModuleType, healthy: bytes, by_line: bool) -> None:
 
     assert read(b"") == [], "nothing in, nothing out"
     found = [item for item in twice(lambda: read(healthy)) if isinstance(item, Record)]
-    texts = TEXTS if found and found[0].content is None else [""] * len(TEXTS)
+    texts = [""] * len(TEXTS) if found and found[0].content is not None else TEXTS
     assert [r.text for r in found] == texts, f"expected {texts}, got {[r.text for r in found]}"
     made = [content_id(r.text, r.label, r.content) for r in found]
     assert [r.id for r in found] == made and len(set(made)) == len(texts), "an id is made from the content"
