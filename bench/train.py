@@ -16,7 +16,7 @@ from typing import Any
 
 from bench import AtLeast, Goals, _estimate, _train_arm, _watching
 
-ROUNDS, STEPS, LOSSES_MEAN = 5, 150, 20
+ROUNDS, STEPS, LOSSES_MEAN = 3, 150, 20
 ROOT = Path(__file__).resolve().parent.parent
 
 GOALS: Goals = {
