@@ -7,6 +7,7 @@ schedule and clipping, in fp32 on two threads. What differs is the loop around i
 import json
 import math
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -46,6 +47,19 @@ def prepare(folder: Path) -> None:
     rows = corpus(tokenizer.encode_all(words, records), SHAPE.context)
     words.save_pretrained(folder)
     np.savez(folder / ROWS, **rows._asdict())
+
+
+def laid(folder: Path) -> tuple[Any, Corpus]:
+    """What `prepare` laid out."""
+    with np.load(folder / ROWS) as arrays:
+        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True), Corpus(**arrays)
+
+
+def network(words: Any) -> Any:
+    """The network of every arm, with the same weights."""
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(SEED)
+    return causal_lm.build(SHAPE, words)
 
 
 def drawn(rows: Corpus, steps: int) -> Iterator[Batch]:
@@ -146,7 +160,7 @@ def hf_trainer(model: Any, rows: Corpus, steps: int, mark: Mark) -> None:
             mark(made[state.global_step - 1].units, float(trainer.last))
 
     arguments = TrainingArguments(
-        output_dir=str(Path(sys.argv[3]) / "out"), max_steps=steps, per_device_train_batch_size=1, max_grad_norm=CLIP,
+        output_dir=tempfile.mkdtemp(), max_steps=steps, per_device_train_batch_size=1, max_grad_norm=CLIP,
         report_to=[], save_strategy="no", logging_strategy="no", use_cpu=True, disable_tqdm=True,
     )  # fmt: skip
     trainer = Ready(model=model, args=arguments, optimizers=optimizer(model, steps), callbacks=[Marks()])
@@ -159,12 +173,8 @@ ARMS = {f.__name__: f for f in (ours, bare, accelerate, hf_trainer)}
 def main() -> None:
     """Train, and print tokens per second after the warm-up, seconds to the first step, memory and losses."""
     arm, steps, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-    torch.set_num_threads(THREADS)
-    words = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    with np.load(folder / ROWS) as arrays:
-        rows = Corpus(**arrays)
-    torch.manual_seed(SEED)
-    model = causal_lm.build(SHAPE, words)
+    words, rows = laid(folder)
+    model = network(words)
     begun = time.perf_counter()
     made: list[tuple[float, int, float]] = []
     ARMS[arm](model, rows, steps, lambda tokens, loss: made.append((time.perf_counter() - begun, tokens, loss)))
