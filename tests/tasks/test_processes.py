@@ -77,7 +77,7 @@ def until(what: Any, seconds: float = 200) -> Any:
 
 def step(folder: Path) -> int:
     """Of the last checkpoint; 0 before the first."""
-    work = next(folder.glob(".dvc/work/train-*"), None)
+    work = next((folder / ".dvc" / "work").glob("train-*"), None)
     last = checkpoint.latest(work) if work else None
     return int(last.name[-8:]) if last else 0
 
