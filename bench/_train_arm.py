@@ -19,13 +19,12 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from bench import _corpus
-from nightforge import loop, tokenizer
+from nightforge import loop, memory, tokenizer
 from nightforge.batching import Batch, order
 from nightforge.corpus import Corpus, corpus
 from nightforge.records import Record
 from nightforge.train import causal_lm
 from nightforge.training import At, Stepped, Turn
-from tasks.probe import peak_memory_mb
 from tests import training_contracts
 
 DOCUMENTS, SEED, THREADS, WARM_STEPS = 1_500, 17, 2, 10
@@ -183,7 +182,7 @@ def main() -> None:
     figures = {
         "tokens_per_s": tokens / seconds,
         "start_s": made[0][0],
-        "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_mb": memory.peak_bytes("cpu") / 1e6,
         "seconds": [s for s, _, _ in made],
         "losses": [loss for _, _, loss in made],
     }

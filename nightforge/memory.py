@@ -4,8 +4,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from nightforge.errors import ConfigError
 
 SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
@@ -14,6 +12,8 @@ SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "cannot 
 
 def lacked(error: BaseException) -> bool:
     """Whether an error says that memory ran out."""
+    import torch  # here and below: a process that measures a model of another runtime goes without
+
     told = isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or told
 
@@ -42,6 +42,8 @@ def explained(batch_size: int, accumulate: int) -> Iterator[None]:
 def peak_bytes(device: str) -> int:
     """The most that this process has held at once: on an accelerator as torch counts it, else resident memory."""
     if device == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated()
     if sys.platform == "linux":  # there `ru_maxrss` begins at what the parent had
         with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123
@@ -54,6 +56,8 @@ def peak_bytes(device: str) -> int:
 def free_bytes(device: str) -> int:
     """What is still to be had without swapping."""
     if device == "cuda":
+        import torch
+
         return torch.cuda.mem_get_info()[0]
     import psutil
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from nightforge import memory
 from nightforge.errors import AssetMissing, NightforgeError
 from nightforge.records import Record, content_id
 from tasks import probe, shards, stage, wiring
@@ -224,7 +225,7 @@ def main() -> int:
             error = f"{type(e).__name__}: {e}"
         found = skipped or f"{time.monotonic() - started:.1f} s"
         said["steps"].append({"stage": name, "error": error, "found": found})
-        said["peak_bytes"] = probe.peak_memory_mb() * 1e6
+        said["peak_bytes"] = memory.peak_bytes("cpu")
         said["peak_gpu_bytes"] = _peak_gpu_bytes()
         card = stages["train"].paths["dense"] / "model.json"
         said["parameters"] = json.loads(card.read_text(encoding="utf-8"))["parameters"] if card.exists() else 0

@@ -6,7 +6,6 @@ one JSON line.
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nightforge import models
+from nightforge import memory, models
 from nightforge.errors import NightforgeError
 from tasks.stage import CODE_ROOT
 
@@ -50,27 +49,15 @@ def in_fresh_process(model: Path, prompts: Sequence[Sequence[int]], each: int) -
 
 
 def measure(model: Path, prompts: Sequence[Sequence[int]], each: int) -> dict[str, float]:
-    """Time what is generated for each prompt. Peak memory is of the whole process, its libraries included."""
+    """Time what is generated for each prompt. Peak memory (MB: 10⁶ bytes) is of the whole process, libraries and all."""
     runtime = import_module(f"tasks.probe_{RUNTIMES[models.card(model)['loader']]}")
     seconds = np.array(runtime.measure(model, prompts, each))
     return {
         "latency_ms_p50": float(np.quantile(seconds, 0.5) * 1e3),
         "latency_ms_p95": float(np.quantile(seconds, 0.95) * 1e3),
         f"{runtime.UNIT}_per_s": float(len(seconds) / seconds.sum()),
-        "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_mb": memory.peak_bytes("cpu") / 1e6,
     }
-
-
-def peak_memory_mb() -> float:
-    """Most resident memory that this process had, in MB (10⁶ bytes).
-
-    Linux hands `ru_maxrss` on from the parent through fork and exec, so there it is read from /proc.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS counts bytes
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """Out of memory: recognised by its words, explained with the values to change; all else passes as it is."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -37,3 +40,9 @@ def test_figures_are_bytes() -> None:
     held = torch.ones(before // 4 + 25_000_000)  # 4 bytes each
     assert memory.peak_bytes("cpu") - before > 50e6
     assert memory.free_bytes("cpu") > 10e6 and held.numel()
+
+
+def test_a_model_of_another_runtime_is_measured_without_torch() -> None:
+    """It would count as memory that the model takes."""
+    script = "import sys; from tasks import probe, probe_genai; probe.memory.peak_bytes('cpu'); print(*sys.modules)"
+    assert "torch" not in subprocess.check_output([sys.executable, "-c", script], text=True).split()
