@@ -49,7 +49,7 @@ def in_fresh_process(model: Path, prompts: Sequence[Sequence[int]], each: int) -
 
 
 def measure(model: Path, prompts: Sequence[Sequence[int]], each: int) -> dict[str, float]:
-    """Time what is generated for each prompt. Peak memory (MB: 10⁶ bytes) is of the whole process, libraries and all."""
+    """Time what is generated for each prompt. Peak memory (MB: 10⁶ bytes) is of the process and all its libraries."""
     runtime = import_module(f"tasks.probe_{RUNTIMES[models.card(model)['loader']]}")
     seconds = np.array(runtime.measure(model, prompts, each))
     return {
