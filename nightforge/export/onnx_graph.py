@@ -1,5 +1,7 @@
 """Part of a network → an ONNX graph for ONNX Runtime, by torch.export and torch.onnx (dynamo), any number of rows.
 
+Other axes are of any size where the calls that were watched say so: tokens are, the sides of a picture are not.
+
 What a graph needs not to run (names of Python files and lines, where in the network a node comes from) is left out: it
 is half of a small model, and differs from one checkout to the next.
 """
@@ -30,7 +32,7 @@ def graph(network: Any, part: graphs.Part, cfg: Config) -> Any:
 
     Args:
         network: what the part is of.
-        part: as nightforge.graphs.watch found it; its first call is the example, of two rows or more.
+        part: as nightforge.graphs.find found it; one call must have two or more along each axis of any size.
     """
     import torch
 
@@ -49,9 +51,10 @@ def graph(network: Any, part: graphs.Part, cfg: Config) -> Any:
             return graphs.flat(part.call(*args, **named))
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs
-    example = part.calls[0]
-    rows = {0: torch.export.Dim.DYNAMIC}
-    shapes = {"tensors": tuple(rows if t.ndim else None for t in example)}
+    axes = _axes(part)
+    example = next(call for call in part.calls if all(call[i].shape[axis] > 1 for i, axis in axes))  # 1 is a constant
+    dynamic = [{axis: torch.export.Dim.DYNAMIC for of, axis in axes if of == i} or None for i in range(len(example))]
+    shapes = {"tensors": tuple(dynamic)}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
@@ -59,6 +62,16 @@ def graph(network: Any, part: graphs.Part, cfg: Config) -> Any:
             input_names=[graphs.name(i) for i in range(len(example))], external_data=False,
         )  # fmt: skip
     return _bare(program.model_proto)
+
+
+def _axes(part: graphs.Part) -> list[tuple[int, int]]:
+    """The tensor and the axis of all that may be of any size: rows, and what was not the same in every call."""
+    return [
+        (i, axis)
+        for i, tensors in enumerate(zip(*part.calls, strict=True))
+        for axis in range(tensors[0].ndim)
+        if axis == 0 or len({tensor.shape[axis] for tensor in tensors}) > 1
+    ]
 
 
 def _bare(model: Any) -> Any:
