@@ -32,6 +32,14 @@ def subject() -> Any:
 
 
 @pytest.fixture(scope="session")
+def small() -> Any:
+    """A small language model, trained for a few seconds, for compression passes; tests/small_lm.py."""
+    from tests import small_lm
+
+    return small_lm.trained()
+
+
+@pytest.fixture(scope="session")
 def array_subject() -> Any:
     """Pictures that a model was scored on, and what it makes, as evaluate_array hands them to a metric."""
     from tests import tiny_pictures

@@ -7,12 +7,13 @@ import copy
 import io
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 
 from nightforge.errors import ConfigError, DataError
@@ -177,6 +178,35 @@ def check_pass(module: ModuleType) -> None:
     assert 0 < least < dense_mb, f"the least size must lie between 0 and {dense_mb} MB, got {least}"
     with pytest.raises(ConfigError):
         asked(Context("no such family", loader, True, shapes), module.SAMPLE)
+
+
+def check_pass_in_memory(module: ModuleType, small: Any) -> None:
+    """KIND and AFTER, least; apply changes a copy the same twice, and says of each layer what became of it."""
+    from nightforge.compress._context import Context
+    from nightforge.compress._pass import Footprint, Kind
+
+    for key in ("family", "loader"):
+        assert module.COMPATIBLE.get(key), f"COMPATIBLE must name each {key} that the pass works on"
+    assert module.KIND in get_args(Kind) and set(get_args(Kind)) >= module.AFTER, "KIND and AFTER are of Kind"
+    with pytest.raises(ConfigError):
+        module.check(Context("no such family", "transformers", True, {}), module.SAMPLE)
+    tensors = {name: Footprint(tuple(p.shape), 32) for name, p in small.model.named_parameters()}
+    least = twice(lambda: module.least(tensors, module.SAMPLE))
+    assert 0 < weight_mb(least) <= weight_mb(tensors), "a pass makes no tensor larger"
+
+    def made() -> dict[str, Any]:
+        held = module.apply(small.held(), small.given, module.SAMPLE)
+        assert not held.model.training, "a pass gives a model in evaluation mode"
+        return {key: value.numpy() for key, value in held.model.state_dict().items()}
+
+    one, other, before = made(), made(), small.model.state_dict()
+    assert one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one), "the same twice"
+    assert any(key not in before or not np.array_equal(one[key], before[key].numpy()) for key in one), "no effect"
+
+
+def weight_mb(tensors: Mapping[str, Any]) -> float:
+    """MB (10⁶ bytes) of footprints."""
+    return float(sum(prod(one.shape) * one.bits for one in tensors.values()) / 8e6)
 
 
 def _check_rewrite(module: ModuleType) -> None:

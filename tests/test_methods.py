@@ -65,7 +65,10 @@ def test_every_method_keeps_the_contract(
         kind = "array_subject" if getattr(module, "KIND", "text") == "array" else "subject"
         model_contracts.check_metric(module, request.getfixturevalue(kind))
     elif stage == "compress":
-        model_contracts.check_pass(module)
+        if hasattr(module, "KIND"):
+            model_contracts.check_pass_in_memory(module, request.getfixturevalue("small"))
+        else:
+            model_contracts.check_pass(module)
     elif stage == "export":
         model_contracts.check_exporter(module)
     elif stage == "facts":
@@ -78,6 +81,13 @@ def test_every_method_keeps_the_contract(
 
 def test_every_stage_has_methods() -> None:
     assert {stage for stage, _ in ALL} == set(catalogue.stages())
+
+
+def test_a_method_without_tests_is_told_where_to_write_them() -> None:
+    assert contracts.tested("parallel", "fsdp"), "one file has tests of all that the registry names"
+    assert not contracts.tested("clean", "unheard_of") and not contracts.tested("parallels", "fsdp")
+    with pytest.raises(AssertionError, match=r"write tests/clean/test_unheard_of\.py"):
+        contracts.check_module("clean", "unheard_of", methods.load("clean", "length"))
 
 
 class Knob(Config):

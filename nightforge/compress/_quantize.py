@@ -8,7 +8,7 @@ from pydantic import Field
 
 from nightforge import config
 from nightforge.blocks import HEAD
-from nightforge.compress._held import Footprint, Kind
+from nightforge.compress._pass import Footprint, Kind
 from nightforge.grids import Spec
 
 KIND: Kind = "quantize"

@@ -7,11 +7,12 @@ is shrunk to where the rounding loses least of the weight, as llama.cpp's `make_
 import torch
 
 from nightforge import blocks, grids
-from nightforge.compress import _held, _quantize
+from nightforge.compress import _pass, _quantize
 from nightforge.compress._context import Context, refuse_other
-from nightforge.compress._held import Given, Held, put
+from nightforge.compress._pass import Given
+from nightforge.held import Held, put
 
-COMPATIBLE, KIND, AFTER = _held.COMPATIBLE, _quantize.KIND, _quantize.AFTER
+COMPATIBLE, KIND, AFTER = _pass.COMPATIBLE, _quantize.KIND, _quantize.AFTER
 least = _quantize.least
 
 

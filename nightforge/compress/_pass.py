@@ -1,7 +1,7 @@
-"""What passes hand to each other: a model on its way, how its weights are held, and what they may ask for."""
+"""What passes over a language model share: what they may ask for, and the way from layer to layer."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -9,27 +9,16 @@ import torch
 from nightforge import blocks
 from nightforge.batching import Data
 from nightforge.blocks import Moments, Rows
-from nightforge.grids import Grid, read
+from nightforge.grids import Grid
+from nightforge.held import Held, Tensors, put
 
 Kind = Literal["smooth", "prune", "shrink", "factor", "train", "quantize"]
 """What a pass does: moves scale between layers; puts weights to zero; takes rows and columns out; factors matrices;
 trains; rounds. A pass's KIND is what it does, and its AFTER the kinds that may come before it in a recipe."""
-Tensors = dict[str, torch.Tensor]
 Keep = Callable[[str, Callable[[], Tensors]], Tensors]
 """(key, how to make them) → tensors, as made or as kept from a run that was cut off."""
 COMPATIBLE = {"family": {"causal_lm", "hf_config"}, "loader": {"transformers"}}
 """What a model must be for the passes that work on a language model in memory."""
-
-
-@dataclass(slots=True)
-class Held:
-    """A model on its way through a recipe, in evaluation mode; passes change it in place."""
-
-    model: Any
-    grids: dict[str, Grid] = field(default_factory=dict)
-    """Name of a linear layer → how its weight is held on disk; the layer's own weight equals the grid's values."""
-    skipped: dict[str, str] = field(default_factory=dict)
-    """Name of a layer that a pass could not work on → why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +82,3 @@ def each_linear(
 
     blocks.walk(held.model, given.calibration, visit, wanted)
     return held
-
-
-def put(held: Held, name: str, layer: torch.nn.Linear, tensors: Tensors) -> None:
-    """Give a layer its new weight: a grid's tensors, or a `weight`, which takes it off any grid."""
-    if "ints" in tensors:
-        held.grids[name] = read(tensors)
-        layer.weight.data = held.grids[name].values()
-    else:
-        held.grids.pop(name, None)
-        layer.weight.data = tensors["weight"]

@@ -1,0 +1,77 @@
+"""Rounding by hand, and what it does to a model."""
+
+import pytest
+import torch
+from hypothesis import given as drawn
+from hypothesis import strategies as st
+
+from nightforge import grids
+from nightforge.compress import rtn
+from nightforge.grids import Spec
+from tests.small_lm import Small
+
+
+def test_symmetric_by_hand() -> None:
+    """The value of largest magnitude is the lowest integer: scale = −3.5 / −4, so 1.75 lies at 4 + 2."""
+    weight = torch.tensor([[-3.5, 1.75, 0.0, 0.4]])
+    scales, zeros = grids.fit(weight, Spec(3, 16, True))
+    grid = grids.encode(weight, Spec(3, 16, True), scales, zeros)
+    assert scales.tolist() == [[0.875]]
+    assert grid.ints.tolist() == [[0, 6, 4, 4]]
+    assert grid.values().tolist() == [[-3.5, 1.75, 0.0, 0.0]]
+
+
+def test_with_an_offset_by_hand() -> None:
+    """From −1 to 2 in 3 steps of 1: zero lies at 1."""
+    weight = torch.tensor([[-1.0, 2.0, 0.6, 0.2]])
+    scales, zeros = grids.fit(weight, Spec(2, 16, False))
+    grid = grids.encode(weight, Spec(2, 16, False), scales, zeros)
+    assert (scales.tolist(), zeros.tolist()) == ([[1.0]], [[1]])
+    assert grid.values().tolist() == [[-1.0, 2.0, 1.0, 0.0]]
+
+
+@drawn(st.integers(0, 9999), st.sampled_from([2, 3, 4, 8]), st.booleans(), st.integers(1, 70))
+def test_rounding_is_within_half_a_step_and_what_is_rounded_stays(
+    seed: int, bits: int, symmetric: bool, inputs: int
+) -> None:
+    spec = Spec(bits, 32, symmetric)
+    weight = torch.randn(3, inputs, generator=torch.Generator().manual_seed(seed))
+    grid = grids.encode(weight, spec, *grids.fit(weight, spec))
+    steps = grid.scales.abs()[:, grid.block_of()]
+    slack = 1.0 if symmetric else 0.5  # the positive end of a symmetric grid is one step short
+    assert ((grid.values() - weight).abs() <= steps * (slack + 0.01)).all()
+    again = grids.encode(grid.values(), spec, grid.scales, grid.zeros)
+    assert torch.equal(again.ints, grid.ints)
+    assert grids.read(grid.tensors()).values().equal(grid.values())
+
+
+def test_a_searched_range_loses_no_more() -> None:
+    weight = torch.randn(64, 128, generator=torch.Generator().manual_seed(1)) ** 3
+    spec = Spec(4, 32, True)
+    plain, searched = (
+        (grids.encode(weight, spec, *grids.fit(weight, spec, by)).values() - weight).square().sum()
+        for by in (None, torch.ones(128))
+    )
+    assert searched < 0.98 * plain
+
+
+def test_a_block_of_zeros_stays_zero() -> None:
+    for symmetric in (True, False):
+        spec = Spec(4, 16, symmetric)
+        grid = grids.encode(torch.zeros(2, 16), spec, *grids.fit(torch.zeros(2, 16), spec))
+        assert not grid.values().any() and (grid.scales == 1).all()
+
+
+def test_fewer_bits_lose_more(small: Small) -> None:
+    lost = []
+    for bits in (8, 4, 3, 2):
+        held = rtn.apply(small.held(), small.given, rtn.SAMPLE.model_copy(update={"bits": bits}))
+        assert len(held.grids) == 3 * 7  # layers × matrices
+        lost.append(small.nats(held.model) - small.nats(small.model))
+    assert lost == sorted(lost) and lost[0] < 1e-3 < 0.02 < lost[-1]
+
+
+def test_tied_embeddings_go_with_the_head(small: Small) -> None:
+    held = rtn.apply(small.held(), small.given, rtn.SAMPLE.model_copy(update={"layers": ["lm_head"], "bits": 8}))
+    assert held.model.model.embed_tokens.weight.equal(held.grids["lm_head"].values())
+    assert small.nats(held.model) == pytest.approx(small.nats(small.model), abs=2e-3)
