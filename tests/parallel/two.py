@@ -1,16 +1,18 @@
 """What several processes do for the tests of this folder: train in every way, and say how far they are from one.
 
-Run by conftest.py as `python two.py FOLDER`, three times: the third takes part in the pipeline alone, so that it has a
-middle. FOLDER holds `one/`, a checkpoint that one process wrote; the first process writes `found.json`, method/case →
-figure, and the checkpoints that one process is to read.
+Run by conftest.py as `python two.py FOLDER`, with one thread: it parts into three, the third of which takes part in the
+pipeline alone, so that it has a middle. FOLDER holds `one/`, a checkpoint that one process wrote; the first process
+writes `found.json`, method/case → figure, and the checkpoints that one process is to read.
 """
 
 import json
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ VALUES: dict[str, Any] = {
     "ema": 0.9, "watch": {"every": 2, "watchers": [{"name": "layers", "depth": 1}]},
 }  # fmt: skip
 WAYS: dict[str, dict[str, Any]] = {"ddp": {}, "fsdp": {}, "tensor": {"size": 2}, "pipeline": {}}
+WITH_PLAYERS = ("ddp", "fsdp")
+"""Ways in which a network may be more than one player."""
 PROCESSES = 3
 SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}  # Adam magnifies rounding
 CASES: dict[str, dict[str, Any]] = {
@@ -155,36 +159,51 @@ def alone(*_: Any) -> Ranks:
     return ALONE
 
 
-def told(name: str, folder: Path, singles: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """How far one way is from one process; all of its processes call it, and `singles` are what one process made."""
+def trained(name: str, folder: Path) -> dict[str, Any]:
+    """What came of each case in one way; all of its processes call it."""
     begun, found = partial(spread, name), dict[str, Any]()
     for case, changes in CASES.items():
         found[case] = ended(text_run(begun, **changes), Texts(), evaluate)
     found["from one process"] = ended(restored(text_run(begun), folder / "one"), Texts(), evaluate)
     saved_at_two(text_run(begun), folder / name)
     found["resumed"] = ended(restored(text_run(begun), folder / name), Texts(), evaluate)
-    if name in ("ddp", "fsdp"):
+    if name in WITH_PLAYERS:
         found["two players"] = ended(two_players(begun), Rows(), lambda _: 1.0)
-    against = singles | {"from one process": singles["tied"], "resumed": found["tied"]}
-    return {f"{name}/{case}": apart(against[case], made) for case, made in found.items()}
+    return found
+
+
+def told(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """How far what came of each way is from one process."""
+    single = {case: ended(text_run(alone, **changes), Texts(), evaluate) for case, changes in CASES.items()}
+    single |= {"from one process": single["tied"], "two players": ended(two_players(alone), Rows(), lambda _: 1.0)}
+    return {
+        f"{name}/{case}": apart(cases["tied"] if case == "resumed" else single[case], made)
+        for name, cases in found.items()
+        for case, made in cases.items()
+    }
 
 
 def main(folder: Path, rank: int) -> None:
     """All that is asked of several processes."""
-    torch.set_num_threads(1)
-    singles = {case: ended(text_run(alone, **changes), Texts(), evaluate) for case, changes in CASES.items()}
-    singles["two players"] = ended(two_players(alone), Rows(), lambda _: 1.0)
-    found: dict[str, Any] = {}
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(PROCESSES)}
+    found: dict[str, dict[str, Any]] = {}
     for processes, names in {2: ["ddp", "fsdp", "tensor"], PROCESSES: ["pipeline"]}.items():
         if rank < processes:
             store = f"file://{folder}/store{processes}"
             torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=processes)
-            for name in names:
-                found |= told(name, folder, singles)
+            found |= {name: trained(name, folder) for name in names}
             torch.distributed.destroy_process_group()
     if rank == 0:
-        (folder / "found.json").write_text(json.dumps(found))
+        (folder / "found.json").write_text(json.dumps(told(found)))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(os.environ["RANK"]))
+    import transformers.models.llama.modeling_llama  # noqa: F401  what takes seconds is imported before they part
+
+    fork = multiprocessing.get_context("fork")
+    started = [fork.Process(target=main, args=(Path(sys.argv[1]), rank), daemon=True) for rank in range(PROCESSES)]
+    for process in started:
+        process.start()
+    while any(process.exitcode is None for process in started) and not any(process.exitcode for process in started):
+        wait([process.sentinel for process in started if process.exitcode is None])
+    sys.exit(any(process.exitcode for process in started))  # the others end with it
