@@ -7,7 +7,8 @@ class, or a layer, that is called from outside any other. A graph takes the plac
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,9 @@ from nightforge import array_models
 from nightforge.errors import DataError
 from nightforge.models import CARD, card
 
-LOADER, SUFFIX, REST = "onnx", ".onnx", "rest.safetensors"
+LOADER, SUFFIX, REST, SHARED = "onnx", ".onnx", "rest.safetensors", "shared.bin"
+SHARED_MIN, ALIGNED = 1024, 64
+"""Bytes of a tensor from which on it repays to hold it beside the graphs, and a multiple that it begins at there."""
 Feeds = dict[str, NDArray[Any]]
 Shape = Any
 """Of what a part gives: null for a tensor, else a list of such."""
@@ -156,6 +159,11 @@ def runner(content: bytes | str, gives: Shape) -> Callable[..., Any]:
     return run
 
 
+def runners(folder: Path) -> dict[str, Callable[..., Any]]:
+    """The graphs of a folder, by the parts that they stand for."""
+    return {path: runner(str(folder / (path + SUFFIX)), gives) for path, gives in card(folder)["parts"].items()}
+
+
 def put(model: Any, runners: Mapping[str, Callable[..., Any]]) -> Any:
     """The network with graphs in the place of its parts."""
     places = _places(model)
@@ -175,8 +183,13 @@ def changed_share(folder: Path) -> float:
     import onnx
 
     small = total = 0
+    seen: set[tuple[str, ...]] = set()
     for file in sorted(folder.glob("*" + SUFFIX)):
-        for tensor in onnx.load(str(file)).graph.initializer:
+        for tensor in onnx.load(str(file), load_external_data=False).graph.initializer:
+            place = tuple(entry.value for entry in tensor.external_data)
+            if place in seen:
+                continue
+            seen |= {place} - {()}
             size = int(np.prod(tensor.dims)) if tensor.data_type != onnx.TensorProto.INT64 else 0  # shapes, not weights
             total += size
             small += size * (tensor.data_type != onnx.TensorProto.FLOAT)
@@ -198,17 +211,41 @@ def load(folder: Path) -> array_models.Loaded:
     loaded = array_models.Loaded(None, facts)
     model = loaded.family.module.build(loaded.family.cfg, loaded.shape, len(loaded.classes))
     model.load_state_dict(load_file(folder / REST), strict=False)
-    runners = {path: runner(str(folder / (path + SUFFIX)), gives) for path, gives in facts["parts"].items()}
-    return array_models.Loaded(put(model, runners), facts)
+    return array_models.Loaded(put(model, runners(folder)), facts)
 
 
 def save(folder: Path, graphs: Mapping[str, Any], tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-    """Write a folder that `load` reads: a graph a part (onnx.ModelProto), the tensors that no part holds, the card."""
+    """Write a folder that `load` reads: a graph a part (onnx.ModelProto), the tensors that no part holds, the card.
+
+    What several graphs hold is stored once, and taken out of them.
+    """
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
+    if shared := _shared(graphs.values()):
+        (folder / SHARED).write_bytes(shared)
     for path, graph in graphs.items():
         (folder / (path + SUFFIX)).write_bytes(graph.SerializeToString())
     save_file(tensors, folder / REST)
     text = json.dumps({"loader": LOADER, **facts}, indent=2, sort_keys=True, ensure_ascii=False)
     (folder / CARD).write_text(text + "\n", encoding="utf-8")
+
+
+def _shared(graphs: Iterable[Any]) -> bytes:
+    """Move what several graphs hold, byte for byte, out of them; returns the file that they point into instead."""
+    from onnx.external_data_helper import set_external_data
+
+    held = [t for one in graphs for t in one.graph.initializer if len(t.raw_data) >= SHARED_MIN]
+    times = Counter(tensor.raw_data for tensor in held)
+    places: dict[bytes, int] = {}
+    shared = bytearray()
+    for tensor in held:
+        content = tensor.raw_data
+        if times[content] > 1:
+            if content not in places:
+                shared += bytes(-len(shared) % ALIGNED)
+                places[content] = len(shared)
+                shared += content
+            set_external_data(tensor, SHARED, places[content], len(content))
+            tensor.ClearField("raw_data")
+    return bytes(shared)

@@ -8,6 +8,7 @@ import torch
 
 from nightforge import graphs
 from nightforge.errors import DataError
+from tasks.hashing import size_mb
 from tests import tiny_graph
 
 
@@ -89,3 +90,20 @@ def test_the_share_of_weights_that_are_held_in_less_than_32_bits(tmp_path: Path)
     integers, scales = sum(w.numel() for w in weights), 4 + 256 + 16 + 1
     others = 256 + 16 + 32 + 1 + scales  # biases, the norm, the scales
     assert graphs.changed_share(tmp_path) == pytest.approx(integers / (integers + others), rel=0.02)
+
+
+def test_what_two_graphs_hold_is_stored_and_counted_once(tmp_path: Path) -> None:
+    import copy
+
+    net, part, graph = tiny_graph.exported()
+    alone, twice = tmp_path / "alone", tmp_path / "twice"
+    graphs.save(alone, {"decode": copy.deepcopy(graph)}, {}, {})
+    graphs.save(twice, {"decode": copy.deepcopy(graph), "again": copy.deepcopy(graph)}, {}, {})
+    shared = (twice / graphs.SHARED).stat().st_size
+    assert not (alone / graphs.SHARED).exists(), "nothing is taken out of a single graph"
+    assert shared == (256 * 6 + 256 + 16 * 16 * 16) * 4, "the product's matrix and bias, the transposed convolution"
+    assert size_mb(twice) < size_mb(alone) * 1.5
+    z, y = torch.randn(5, 6), torch.arange(5) % 4
+    for name in ("decode", "again"):
+        made = graphs.runner(str(twice / f"{name}.onnx"), part.gives)(z, y)
+        torch.testing.assert_close(made, net.decode(z, y), rtol=1e-4, atol=1e-5)
