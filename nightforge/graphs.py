@@ -182,6 +182,7 @@ def changed_share(folder: Path) -> float:
     """Share of a folder's weights that its graphs hold in less than 32 bits: 0 says that compression did nothing."""
     import onnx
 
+    no_weights = {onnx.TensorProto.INT64, onnx.TensorProto.BOOL}  # but shapes, and what is chosen by
     small = total = 0
     seen: set[tuple[str, ...]] = set()
     for file in sorted(folder.glob("*" + SUFFIX)):
@@ -190,7 +191,7 @@ def changed_share(folder: Path) -> float:
             if place in seen:
                 continue
             seen |= {place} - {()}
-            size = int(np.prod(tensor.dims)) if tensor.data_type != onnx.TensorProto.INT64 else 0  # shapes, not weights
+            size = int(np.prod(tensor.dims)) if tensor.data_type not in no_weights else 0
             total += size
             small += size * (tensor.data_type != onnx.TensorProto.FLOAT)
     return small / total if total else 0.0

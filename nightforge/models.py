@@ -21,18 +21,30 @@ if TYPE_CHECKING:
 
 CARD = "model.json"
 BPB = "bpb"
+CAUSAL, SEQ2SEQ = "AutoModelForCausalLM", "AutoModelForSeq2SeqLM"
 ARCHITECTURES = {
-    "GemmaForCausalLM",
-    "GraniteForCausalLM",
-    "LlamaForCausalLM",
-    "MistralForCausalLM",
-    "Phi3ForCausalLM",
-    "Qwen2ForCausalLM",
-    "Qwen3ForCausalLM",
-    "SmolLM3ForCausalLM",
+    CAUSAL: {
+        "GemmaForCausalLM",
+        "GraniteForCausalLM",
+        "LlamaForCausalLM",
+        "MistralForCausalLM",
+        "Phi3ForCausalLM",
+        "Qwen2ForCausalLM",
+        "Qwen3ForCausalLM",
+        "SmolLM3ForCausalLM",
+    },
+    SEQ2SEQ: {
+        "BartForConditionalGeneration",
+        "MarianMTModel",
+        "MT5ForConditionalGeneration",
+        "PegasusForConditionalGeneration",
+        "T5ForConditionalGeneration",
+    },
 }
-"""Classes of transformers that can be compressed and exported: the model builder of ONNX Runtime GenAI 0.18 gives the
-logits of torch for each, and their tensors are named like Llama's. (For Olmo it gives others, and it has no GPT-2.)"""
+"""Classes of transformers that can be compressed and exported, by the class that reads them: the model builder of ONNX
+Runtime GenAI 0.18 gives the logits of torch for each causal one, and their tensors are named like Llama's (for Olmo it
+gives others, and it has no GPT-2); the graphs of nightforge/seq2seq_models.py do for each encoder-decoder (MBart begins
+a response with its own last token, and is none of them)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +119,11 @@ def load(folder: Path, device: str = "cpu") -> Loaded:
             f"{folder}/tokenizer.json: expected sha256 {facts['tokenizer_sha256'][:12]} as {CARD} says, "
             f"got {now[:12]}. Bring the folder back with: dvc checkout"
         )
-    model, tokenizer = read_transformers(folder, facts.get("class", "AutoModelForCausalLM"))
+    model, tokenizer = read_transformers(folder, facts.get("class", CAUSAL))
     return Loaded(model.to(device).eval(), tokenizer, facts)
 
 
-def read_transformers(folder: Path, kind: str = "AutoModelForCausalLM") -> tuple[Any, Any]:
+def read_transformers(folder: Path, kind: str = CAUSAL) -> tuple[Any, Any]:
     """The model and the tokenizer of any local Hugging Face folder, in fp32.
 
     Args:
@@ -125,7 +137,7 @@ def read_transformers(folder: Path, kind: str = "AutoModelForCausalLM") -> tuple
     import torch
     import transformers
 
-    if kind == "AutoModelForCausalLM" and (file := gguf_models.sole(folder)):
+    if kind == CAUSAL and (file := gguf_models.sole(folder)):
         return gguf_models.read(file)
     if not list(folder.glob("*.safetensors")):
         raise AssetMissing(
@@ -135,7 +147,7 @@ def read_transformers(folder: Path, kind: str = "AutoModelForCausalLM") -> tuple
     _quiet()
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **safe)
-    if kind != "AutoModelForCausalLM" and tokenizer.pad_token is None:
+    if kind != CAUSAL and tokenizer.pad_token is None:
         raise ConfigError(
             f"{folder}: expected a tokenizer with a pad_token, found none. Name one in its tokenizer_config.json, and "
             "its id as pad_token_id in config.json."
@@ -144,8 +156,12 @@ def read_transformers(folder: Path, kind: str = "AutoModelForCausalLM") -> tuple
     return model, tokenizer
 
 
-def check_architecture(folder: Path) -> None:
+def check_architecture(folder: Path, kind: str = CAUSAL) -> None:
     """A model that could not be compressed is refused before it is trained.
+
+    Args:
+        folder: of Hugging Face.
+        kind: the class of transformers that reads it.
 
     Raises:
         ConfigError: its config.json (or its GGUF file) names a class that is none of ARCHITECTURES.
@@ -154,10 +170,10 @@ def check_architecture(folder: Path) -> None:
         named = [gguf_models.architecture(file)]
     else:
         named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or ["none"]
-    if named[0] not in ARCHITECTURES:
+    if named[0] not in ARCHITECTURES[kind]:
         raise ConfigError(
             f"{folder}: expected an architecture that can be compressed and exported "
-            f"({', '.join(sorted(ARCHITECTURES))}), got {named[0]}. "
+            f"({', '.join(sorted(ARCHITECTURES[kind]))}), got {named[0]}. "
             "Name a folder of one of these in train.model of params.yaml, or train from scratch."
         )
 

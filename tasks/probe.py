@@ -18,7 +18,13 @@ from nightforge import memory, models
 from nightforge.errors import NightforgeError
 from tasks.stage import CODE_ROOT
 
-RUNTIMES = {"transformers": "torch", "onnxruntime-genai": "genai", "array": "array", "onnx": "array"}
+RUNTIMES = {
+    "transformers": "torch",
+    "onnxruntime-genai": "genai",
+    "onnx-seq2seq": "seq2seq",
+    "array": "array",
+    "onnx": "array",
+}
 """Loader of model.json → tasks/probe_<this>.py, whose `measure(model, prompts, each)` gives the seconds that each
 generated token took, or each sample, and whose UNIT says which."""
 

@@ -8,10 +8,11 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from nightforge import models, onnx_models, scoring, tokenizer
 from nightforge.errors import NightforgeError
 from nightforge.records import document, written
-from nightforge.scoring import LogitsFn
+from nightforge.scoring import Encoded, LogitsFn
 from tasks import shards
 from tasks.stage import CODE_ROOT
 
@@ -80,37 +81,55 @@ def score(model: Path, split: Path, batch_size: int, judge: Path | None = None) 
     if kind := KINDS.get(models.card(model)["loader"]):
         scored: Scores = import_module(f"tasks.score_{kind}").score(model, split, batch_size, judge)
         return scored
-    logits_fn, words, context = _open(model)
+    reader = _open(model)
     records = list(shards.read(split))
-    documents = list(tokenizer.encode_all(words, records))
-    probe = [d.ids[: min(PROBE_TOKENS, context)] for d in documents[:PROBES]]
+    documents = list(tokenizer.encode_all(reader.words, records))
     return Scores(
         ids=np.array([r.id for r in records]),
         documents=np.array([document(r) for r in records]),
         labels=np.array([r.label or "" for r in records]),
         units=scoring.text_bytes([written(r) for r in records]),
-        nats=scoring.document_nats(logits_fn, documents, batch_size, context),
-        probes=np.concatenate([_logits(logits_fn, ids) for ids in probe]),
+        nats=reader.nats(documents, batch_size),
+        probes=np.concatenate([reader.logits(d) for d in documents[:PROBES]]),
         prompts=np.array([d.ids[:PROMPT_TOKENS] for d in documents if len(d.ids) > PROMPT_TOKENS], dtype=np.int64),
     )
 
 
-def _open(model: Path) -> tuple[LogitsFn, Any, int]:
-    """Logits function, tokenizer and context length of a model folder of either loader."""
+class Reader(NamedTuple):
+    """A model of texts, whatever runs it."""
+
+    words: Any
+    """Its tokenizer."""
+    nats: Callable[[Sequence[Encoded], int], NDArray[np.float64]]
+    """Of each document, (documents,), so many tokens at once."""
+    logits: Callable[[Encoded], NDArray[np.float32]]
+    """Of what a document begins with, (tokens, vocab)."""
+
+
+def _open(model: Path) -> Reader:
     card = models.card(model)
+    if card.get("class") == models.SEQ2SEQ:
+        opened: Reader = import_module("tasks.score_seq2seq").opened(model)
+        return opened
     if card["loader"] == "transformers":
         loaded = models.load(model)
-        return models.logits_fn(loaded.model), loaded.tokenizer, loaded.context
+        return _causal(models.logits_fn(loaded.model), loaded.tokenizer, loaded.context)
     from transformers import PreTrainedTokenizerFast
 
     words = PreTrainedTokenizerFast.from_pretrained(model, local_files_only=True)
-    return onnx_models.logits_fn(model), words, int(card["context_length"])
+    return _causal(onnx_models.logits_fn(model), words, int(card["context_length"]))
 
 
-def _logits(logits_fn: LogitsFn, ids: list[int]) -> NDArray[np.float32]:
-    row = np.array([ids], dtype=np.int64)  # (1, seq)
-    logits: NDArray[np.float32] = np.asarray(logits_fn(row, np.ones_like(row)), dtype=np.float32)[0]
-    return logits
+def _causal(logits_fn: LogitsFn, words: Any, context: int) -> Reader:
+    def nats(documents: Sequence[Encoded], batch_size: int) -> NDArray[np.float64]:
+        return scoring.document_nats(logits_fn, documents, batch_size, context)
+
+    def logits(document: Encoded) -> NDArray[np.float32]:
+        row = np.array([document.ids[: min(PROBE_TOKENS, context)]], dtype=np.int64)  # (1, seq)
+        found: NDArray[np.float32] = np.asarray(logits_fn(row, np.ones_like(row)), dtype=np.float32)[0]
+        return found
+
+    return Reader(words, nats, logits)
 
 
 def kl_nats(dense: NDArray[np.float32], other: NDArray[np.float32]) -> float:

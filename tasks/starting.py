@@ -41,14 +41,20 @@ def start(
         ConfigError: the vocabulary has no room, or an ability needs a starting model.
         DataError: the starting model does not fit its tokenizer, or holds numbers that are not finite.
     """
+    if cfg.family.module.CLASS == "AutoModelForMaskedLM" and _has("evaluate"):
+        raise ConfigError(
+            "train.family: a masked model ends with the stage `train`, for it generates nothing that could be timed, "
+            "and its pseudo-likelihood compares with no other family's bits per byte. Take the stages from `evaluate` "
+            "on out of dvc.yaml (docs/training.md), or choose another family."
+        )
     rows = list(shards.rows(vectors)) if vectors else []
     expansion: dict[str, Any] = {}
     if cfg.model == SCRATCH:
         model, words = _from_scratch(cfg, texts(), labels, len(rows))
         known = len(words)
     else:
-        if _is_compressed():
-            models.check_architecture(home_folder() / cfg.model)
+        if _has("compress"):
+            models.check_architecture(home_folder() / cfg.model, cfg.family.module.CLASS)
         model, words = models.read_transformers(home_folder() / cfg.model, cfg.family.module.CLASS)
         vocabulary.check(model, words, cfg.model)
         if cfg.family.module.CLASS == "AutoModelForMaskedLM":
@@ -57,13 +63,13 @@ def start(
         vocabulary.add_labels(model, words, labels)
         if cfg.expand:
             expansion = _expanded(cfg.expand, model, words, texts(), worth)
-    if _is_compressed() and (window := getattr(model.config, "sliding_window", None)):
+    if _has("compress") and (window := getattr(model.config, "sliding_window", None)):
         raise ConfigError(
             f"train: expected a network that the stage `compress` can score, got one with a sliding window of {window} "
             "tokens, which the exported model keeps in a cache of its own. Set train.family.window: null, start from "
             "another model, or take the stages from `compress` on out of dvc.yaml."
         )
-    if _is_compressed() and not any(getattr(model.config, "no_rope_layers", None) or [1]):
+    if _has("compress") and not any(getattr(model.config, "no_rope_layers", None) or [1]):
         raise ConfigError(
             "train.family.rope_theta: expected positions, for the stage `compress` exports no network without. "
             "Name a number, or take the stages from `compress` on out of dvc.yaml."
@@ -92,10 +98,11 @@ def _from_scratch(cfg: TrainConfig, texts: Iterable[str], labels: set[str], name
             f"{shape.vocab} in all. Raise it, or lower knowledge.entities.tokens."
         )
     model = cfg.family.module.build(shape, words)
-    if _is_compressed() and (built := type(model).__name__) not in models.ARCHITECTURES:
+    can = models.ARCHITECTURES.get(cfg.family.module.CLASS, set())
+    if _has("compress") and (built := type(model).__name__) not in can:
         raise ConfigError(
             f"train.family: expected a network that the stage `compress` can export "
-            f"({', '.join(sorted(models.ARCHITECTURES))}), got {built}. Choose one of these, or take the stages from "
+            f"({', '.join(sorted(can))}), got {built}. Choose one of these, or take the stages from "
             "`compress` on out of dvc.yaml: training and evaluation do not need them."
         )
     if cfg.initialise:
@@ -110,10 +117,10 @@ def _name_mask(model: Any, words: Any, name: str) -> None:
     model.config.mask_token_id = words.mask_token_id
 
 
-def _is_compressed() -> bool:
-    """Whether this project goes on to compress what is trained."""
+def _has(stage: str) -> bool:
+    """Whether this project goes on to a stage with what is trained."""
     wired = Path("dvc.yaml")
-    return wired.is_file() and "compress" in read_yaml(wired).get("stages", {})
+    return wired.is_file() and stage in read_yaml(wired).get("stages", {})
 
 
 def _expanded(cfg: vocabulary.Expand, model: Any, words: Any, texts: Iterable[str], worth: Worth) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FAMILIES = {"vae", "gan", "diffusion"}
-COMPATIBLE = {"family": FAMILIES, "loader": {"array"}, "runtime": {"onnx"}}
+FAMILIES = {"vae", "gan", "diffusion", "seq2seq"}
+COMPATIBLE = {"family": FAMILIES, "loader": {"array", "transformers"}, "runtime": {"onnx"}}
 """What a model must be before, and what runs it after."""
 
 OUTPUT_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gather": 0, "MatMul": -1}
@@ -26,17 +26,27 @@ class Weight(NamedTuple):
 
 
 def weights(model: Any) -> Iterator[Weight]:
-    """The weights of a graph, each once, in the order of their operators."""
+    """The weights of a graph, each once, in the order of their operators; some are turned before they are used."""
     from onnx.numpy_helper import to_array
 
     tensors = {t.name: t for t in model.graph.initializer if t.data_type == t.FLOAT and len(t.dims) > 1}
+    turned = {n.output[0]: (n.input[0], _order(n)) for n in model.graph.node if n.op_type == "Transpose"}
     for node in model.graph.node:
         at = 0 if node.op_type == "Gather" else 1
         axis = OUTPUT_AXIS.get(node.op_type)
         if node.op_type == "Gemm":
             axis = 0 if any(a.name == "transB" and a.i for a in node.attribute) else 1
-        if axis is not None and len(node.input) > at and (tensor := tensors.pop(node.input[at], None)) is not None:
-            yield Weight(tensor.name, to_array(tensor), axis % len(tensor.dims))
+        if axis is None or len(node.input) <= at:
+            continue
+        name, order = turned.get(node.input[at], (node.input[at], None))
+        if (tensor := tensors.pop(name, None)) is not None:
+            axis %= len(tensor.dims)
+            yield Weight(tensor.name, to_array(tensor), order[axis] if order else axis)
+
+
+def _order(node: Any) -> list[int]:
+    """Which axis each axis of a Transpose was before."""
+    return next(list(a.ints) for a in node.attribute if a.name == "perm")
 
 
 def rounded(weight: Weight) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
