@@ -1,28 +1,27 @@
-"""Compress: export every recipe, measure each in a fresh process, and choose by the contract.
+"""Compress: try recipes until one keeps the contract, each measured in fresh processes; the chosen one's folder stays.
 
-Quality is measured on the search split, so that acceptance has documents that nothing was chosen on. What takes a
-clock is measured last, in turns with the dense model.
+Quality is measured on the search split, so that acceptance has documents that nothing was chosen on. A recipe that
+fails is a result too, with its reason; where none keeps the contract, what can be had is said.
 """
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from statistics import median
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
-from nightforge import config, models, stats
-from nightforge.contract import Contract, Evidence, Judgement, Term, at_most, best, judge, refuse_infeasible
+from nightforge import ladder, models
+from nightforge.contract import Contract, Judgement, best, refuse_infeasible
 from nightforge.errors import ConfigError, GateClosed, NightforgeError
-from nightforge.methods import Chosen, Method
-from nightforge.scoring import LN2
 from nightforge.stats import Bootstrap
-from tasks import probe, score
+from tasks import candidates as tried
+from tasks import explore, score
+from tasks.candidates import Candidate
+from tasks.compressing import CompressConfig, Compressor, Inputs, Recipe
 from tasks.hashing import sha256_tree, size_mb
 from tasks.progress import report
 from tasks.score import Scores
@@ -30,49 +29,33 @@ from tasks.stage import Measured, Metrics
 
 KINDS = {"transformers": "text", "array": "array", models.SEQ2SEQ: "seq2seq"}
 """Class, or else loader, of the dense model → tasks/compress_<kind>.py."""
-CLOCKED = {"latency_ratio", "latency_ms_p95", "peak_memory_mb"}
-"""Terms whose figures go to compress.speed.json alone, so that all else is reproducible to the byte."""
+SEQ2SEQ = "AutoModelForSeq2SeqLM"
 
 
-class CompressConfig(config.Config):
-    """The recipes to try, and how each is measured."""
+class Night:
+    """What was tried, and what became of it."""
 
-    recipes: Annotated[dict[str, Annotated[Method, Chosen("compress")]], Field(min_length=1)]
-    """Name (of the folder under models/candidates) → method; each is exported and measured."""
+    def __init__(self, inputs: Inputs, compressor: Compressor, base: Scores, candidates: Path, work: Path) -> None:
+        self.inputs, self.compressor, self.base, self.at, self.work = inputs, compressor, base, candidates, work
+        self.boot = Bootstrap(resamples=inputs.cfg.resamples, level=inputs.contract.confidence)
+        self.done: dict[str, Candidate] = {}
+        self.described: dict[str, dict[str, Any]] = {}
+        self.judged: dict[str, Judgement] = {}
 
-    export: Annotated[Method, Chosen("export")]
-    """What the compressed model is written for."""
-
-    resamples: int = Field(ge=100, le=1_000_000)
-    """Times that the documents are drawn again for an interval."""
-
-    batch_tokens: int = Field(ge=64)
-    """Bound on rows × padded length of a batch while scoring; an image or a sound counts as one."""
-
-    rounds: int = Field(ge=1, le=20)
-    """Times that every model is timed, in turns; the median round counts."""
-
-    prompts: int = Field(ge=2, le=1_000)
-    """Prompts of a round, or labels of images and sounds; the first warms up."""
-
-    new_tokens: int = Field(ge=2, le=4_096)
-    """Tokens generated after each prompt, or samples made of each label."""
-
-
-@dataclass(slots=True)
-class Candidate:
-    """One recipe, as far as it got."""
-
-    folder: Path
-    scores: Scores | None = None
-    failed: str | None = None
-    speed: dict[str, float] = field(default_factory=dict)
-
-    def fail(self, error: Exception) -> None:
-        """Record why, say so, and keep no half of a model."""
-        self.failed = f"{type(error).__name__}: {error}"
-        shutil.rmtree(self.folder, ignore_errors=True)
-        print(f"recipe {self.folder.name} failed: {error}", flush=True)
+    def attempt(self, name: str, recipe: Recipe) -> Judgement | None:
+        """Make a recipe's model, measure it and judge it; None if it failed."""
+        cfg, contract, seed, dense = self.inputs[:4]
+        candidate = tried.attempt(
+            self.compressor, recipe, self.at / name, self.work, lambda model: scored(self.inputs, model)
+        )
+        self.done[name] = candidate
+        if candidate.failed is None:
+            tried.time(cfg, dense, candidate, self.base)
+        if candidate.failed is not None:
+            return None
+        self.described[name] = tried.describe(self.compressor, candidate, dense, self.base, self.boot, seed)
+        self.judged[name] = tried.judged(contract, self.described[name], candidate, dense)
+        return self.judged[name]
 
 
 def run(
@@ -83,10 +66,11 @@ def run(
     evaluate: Path,
     splits: Path,
     deps: Mapping[str, Path],
+    work: Path,
     candidates: Path,
     compressed: Path,
 ) -> Measured:
-    """Try every recipe on the search split; the chosen one's folder becomes models/compressed.
+    """Try recipes on the search split; the chosen one's folder becomes models/compressed.
 
     Raises:
         ConfigError: a recipe's name or values cannot be, or the contract asks for a size that none can reach.
@@ -94,52 +78,70 @@ def run(
         NightforgeError: every recipe failed.
     """
     _same_model(dense, evaluate)
-    compressor = _compressor(cfg, contract, dense, splits, deps)
-    steps = len(cfg.recipes) + 2
-
-    def scored(model: Path) -> Scores:
-        return score.in_fresh_process(model, splits / "search", cfg.batch_tokens, deps.get("judge"))
-
-    report(0, steps, "search split, dense model")
-    base = scored(dense)
-    tried = {}
-    for i, (name, recipe) in enumerate(cfg.recipes.items()):
-        report(i + 1, steps, f"recipe {name}")
-        tried[name] = _try(compressor, name, recipe, candidates / name, scored)
-    report(steps - 1, steps, "latency, in turns with the dense model")
-    speed = _time(cfg, dense, _whole(tried), base)
-    whole = _whole(tried)
-    boot = Bootstrap(resamples=cfg.resamples, level=contract.confidence)
-    described = {n: _describe(compressor, c, dense, base, boot, seed) for n, c in whole.items()}
-    judged = {n: _judge(contract, described[n], c.speed, speed, dense) for n, c in whole.items()}
-    chosen = best(judged, {n: d["size_mb"] for n, d in described.items()})
-    shutil.copytree(whole[chosen].folder, compressed)
-    report(steps, steps, f"chose {chosen}: {judged[chosen].verdict} on the search split")
-    table = {n: d | _verdict(judged[n]) for n, d in described.items()}
-    table |= {n: {"failed": c.failed, "meets": False, "why": [c.failed]} for n, c in tried.items() if c.failed}
-    facts = {"bpb": _bpb(base, boot, seed), "size_mb": size_mb(dense), "documents": len(np.unique(base.documents))}
-    metrics: Metrics = {
-        "chosen": chosen,
-        "feasible": int(judged[chosen].met),
-        "dense": facts,
-        "candidates": table,
-    }
-    return Measured(metrics, {"dense": speed, "candidates": {n: c.speed for n, c in whole.items()}})
+    inputs = Inputs(cfg, contract, seed, dense, splits, deps)
+    compressor = _compressor(inputs)
+    report(0, len(cfg.recipes) + 2, "search split, dense model")
+    night = Night(inputs, compressor, scored(inputs, dense), candidates, work.parent)
+    log = list(_climb(night) if cfg.search != "pareto" else explore.rungs(night))
+    if not night.judged:
+        raise NightforgeError(f"compress: every recipe failed. {_reasons(night)}")
+    chosen = best(night.judged, {name: d["size_mb"] for name, d in night.described.items()})
+    shutil.copytree(night.done[chosen].folder, compressed)
+    had = ladder.reachable(night.judged)
+    for line in had:
+        print(f"compress: {line}", flush=True)
+    report(1, 1, f"chose {chosen}: {night.judged[chosen].verdict} on the search split")
+    return Measured(_metrics(night, chosen, log, had), _speed(night))
 
 
-def _compressor(cfg: CompressConfig, contract: Contract, dense: Path, splits: Path, deps: Mapping[str, Path]) -> Any:
+def scored(inputs: Inputs, model: Path) -> Scores:
+    """A model's scores on the search split."""
+    return score.in_fresh_process(model, inputs.splits / "search", inputs.cfg.batch_tokens, inputs.deps.get("judge"))
+
+
+def _climb(night: Night) -> Iterator[ladder.Rung]:
+    """The recipes in their order: all of them, or up to the first that keeps the contract; each with why."""
+    cfg, contract, _, dense = night.inputs[:4]
+    until, stop = time.monotonic() + 60 * cfg.budget_minutes, cfg.search == "ladder"
+    before, found = None, None
+    for at, (name, recipe) in enumerate(cfg.recipes.items()):
+        if stop and found is not None and found.met:
+            yield _told(ladder.Rung(name, False, f"{before} keeps the contract"))
+            continue
+        if large := ladder.too_large(contract, night.compressor.least_mb(recipe), size_mb(dense)):
+            yield _told(ladder.Rung(name, False, large))
+            continue
+        if time.monotonic() > until:
+            yield _told(ladder.Rung(name, False, f"the budget of {cfg.budget_minutes:g} minutes is spent"))
+            continue
+        why = ladder.why_next(before, found, night.done[before].failed if before else None) if stop else "all are tried"
+        report(at + 1, len(cfg.recipes) + 2, f"recipe {name}: {why}")
+        found, before = night.attempt(name, recipe), name
+        yield ladder.Rung(name, True, why)
+
+
+def _told(rung: ladder.Rung) -> ladder.Rung:
+    print(f"recipe {rung.recipe} not taken: {rung.why}", flush=True)
+    return rung
+
+
+def _compressor(inputs: Inputs) -> Compressor:
     """What compresses models of this kind, once nothing speaks against the recipes.
 
     Raises:
         ConfigError: a recipe's name or values cannot be, or the contract asks for a size that none can reach.
     """
-    card = models.card(dense)
-    kind = import_module(f"tasks.compress_{KINDS[card.get('class', card['loader'])]}")
-    compressor = kind.Compressor(cfg.export, dense, splits, deps)
-    for name, recipe in cfg.recipes.items():
-        _check(name, recipe, compressor)
-    least = {name: method.module.least_mb(compressor.context, method.cfg) for name, method in cfg.recipes.items()}
-    refuse_infeasible(contract, least, size_mb(dense))
+    card = models.card(inputs.dense)
+    kind = "seq2seq" if card.get("class") == SEQ2SEQ else KINDS[card["loader"]]
+    compressor: Compressor = import_module(f"tasks.compress_{kind}").Compressor(inputs)
+    recipes = inputs.cfg.recipes
+    for name, recipe in recipes.items():
+        try:
+            compressor.check(recipe)
+        except ConfigError as e:
+            raise ConfigError(f"compress.recipes.{name}: {e}") from None
+    least = {name: compressor.least_mb(recipe) for name, recipe in recipes.items()}
+    refuse_infeasible(inputs.contract, least, size_mb(inputs.dense))
     return compressor
 
 
@@ -153,97 +155,40 @@ def _same_model(dense: Path, evaluate: Path) -> None:
         )
 
 
-def _check(name: str, recipe: Method, compressor: Any) -> None:
-    if not name.replace("_", "").replace("-", "").isalnum():
-        raise ConfigError(f"compress.recipes: {name!r} names a folder: use letters, digits, - and _.")
-    compressor.check(recipe)
+def _reasons(night: Night) -> str:
+    return "; ".join(f"{name}: {c.failed}" for name, c in night.done.items()) or "None was tried: see the log above."
 
 
-def _try(compressor: Any, name: str, recipe: Method, out: Path, scored: Callable[[Path], Scores]) -> Candidate:
-    """Make one recipe's model and score it; a failure is part of the result, with its reason."""
-    candidate = Candidate(out)
-    try:
-        compressor.write(name, recipe, out)
-        candidate.scores = scored(out)
-    except NightforgeError as e:
-        candidate.fail(e)
-    return candidate
-
-
-def _whole(tried: dict[str, Candidate]) -> dict[str, Candidate]:
-    whole = {name: c for name, c in tried.items() if c.failed is None}
-    if not whole:
-        reasons = "; ".join(f"{name}: {c.failed}" for name, c in tried.items())
-        raise NightforgeError(f"compress: every recipe failed. {reasons}")
-    return whole
-
-
-def _time(cfg: CompressConfig, dense: Path, whole: dict[str, Candidate], base: Scores) -> dict[str, float]:
-    """Time the dense model and every candidate in turns; returns the dense model's figures, each a median of rounds."""
-    prompts = base.prompts[: cfg.prompts].tolist()
-    folders = {"": dense} | {name: c.folder for name, c in whole.items()}
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in folders}
-    for _ in range(cfg.rounds):
-        for name, folder in list(folders.items()):
-            try:
-                rounds[name].append(probe.in_fresh_process(folder, prompts, cfg.new_tokens))
-            except NightforgeError as e:
-                if folder == dense:
-                    raise
-                whole[name].fail(e)
-                del folders[name], rounds[name]
-    middle = {name: {key: median(r[key] for r in taken) for key in taken[0]} for name, taken in rounds.items()}
-    for name in folders.keys() - {""}:
-        whole[name].speed = middle[name]
-    return middle[""]
-
-
-def _describe(
-    compressor: Any, candidate: Candidate, dense: Path, base: Scores, boot: Bootstrap, seed: int
-) -> dict[str, Any]:
-    """All of a candidate that needs no clock, with the proof that the recipe had an effect."""
-    scores = candidate.scores
-    if scores is None or scores.ids.tolist() != base.ids.tolist():
-        raise NightforgeError(f"compress: {candidate.folder.name} was scored on other documents than the dense model.")
-    changed: dict[str, Any] = compressor.changed(candidate.folder, base, scores)
+def _metrics(night: Night, chosen: str, log: list[ladder.Rung], had: list[str]) -> Metrics:
+    table = {name: d | tried.verdict(night.judged[name]) for name, d in night.described.items()}
+    table |= {n: {"failed": c.failed, "meets": False, "why": [c.failed]} for n, c in night.done.items() if c.failed}
+    base, seed = night.base, night.inputs.seed
+    points = {
+        name: (d["bpb_loss_share"]["value"], d["size_mb"], night.done[name].speed["latency_ms_p50"])
+        for name, d in night.described.items()
+    }
     return {
-        "bpb": _bpb(scores, boot, seed),
-        "bpb_loss_share": stats.loss_share(scores.nats, base.nats, base.documents, boot, seed).json(),
-        "size_mb": size_mb(candidate.folder),
-        "size_share": size_mb(candidate.folder) / size_mb(dense),
-    } | changed
+        "chosen": chosen,
+        "feasible": int(night.judged[chosen].met),
+        "dense": {
+            "bpb": tried.bpb(base, night.boot, seed),
+            "size_mb": size_mb(night.inputs.dense),
+            "documents": len(np.unique(base.documents)),
+        },
+        "candidates": table,
+        "search": night.inputs.cfg.search,
+        "ladder": [rung.json() for rung in log],
+        "reachable": had,
+        "front": ladder.front(points),
+    }
 
 
-def _judge(
-    contract: Contract, described: dict[str, Any], speed: dict[str, float], base: dict[str, float], dense: Path
-) -> Judgement:
-    seen = Evidence(
-        bpb_loss_share=described["bpb_loss_share"],
-        size_mb=described["size_mb"],
-        dense_size_mb=size_mb(dense),
-        latency_ms_p50=speed["latency_ms_p50"],
-        dense_latency_ms_p50=base["latency_ms_p50"],
-        latency_ms_p95=speed["latency_ms_p95"],
-        peak_memory_mb=speed["peak_memory_mb"],
-    )
-    return judge(contract, seen, [_no_effect(described)])
-
-
-def _no_effect(described: dict[str, Any]) -> Term:
-    """A recipe that changed no weight, or nothing that comes out, or saved no byte is refused, whatever is asked."""
-    idle = described["changed_share"] == 0 or described["output_max_difference"] == 0 or described["size_share"] >= 1
-    return at_most("no_effect", 0, float(idle), float(idle))
-
-
-def _verdict(judged: Judgement) -> dict[str, Any]:
-    """Whether a candidate meets the contract, and in words why not; figures that a clock took are not repeated."""
-    missed = [t for t in judged.terms if not t.met]
-    why = [
-        f"{t.term} is over its limit {t.limit:g}; see compress.speed.json" if t.term in CLOCKED else reason
-        for t, reason in zip(missed, judged.reasons, strict=True)
-    ]
-    return {"meets": judged.met, "why": why}
-
-
-def _bpb(scores: Scores, boot: Bootstrap, seed: int) -> dict[str, float]:
-    return stats.ratio(scores.nats, scores.units, scores.documents, boot, seed).scaled(1 / LN2).json()
+def _speed(night: Night) -> dict[str, Any]:
+    """Each candidate's figures, and the dense model's in turns with it; `dense` is the median over those."""
+    whole = {name: c for name, c in night.done.items() if c.speed}
+    return {
+        "dense": tried.middle([c.dense_speed for c in whole.values()]),
+        "candidates": {
+            name: c.speed | {"dense_latency_ms_p50": c.dense_speed["latency_ms_p50"]} for name, c in whole.items()
+        },
+    }

@@ -1,14 +1,13 @@
 """How a model of images or sounds is compressed: the parts that it runs as ONNX graphs, which a recipe rewrites."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from nightforge import array_models, graphs
-from nightforge.methods import Method
 from tasks import arrays
 from tasks.compress_graphs import Graphs
+from tasks.compressing import Inputs
 
 CALIBRATION_ROWS, CALIBRATION_SEED = 128, 3
 """Records of the calibration split that are scored, and labels that are sampled, while the parts are watched."""
@@ -19,10 +18,10 @@ KEPT = ("family", "shape", "classes", "media", "config", "metric", "parameters")
 class Compressor(Graphs):
     """What the stage asks of a kind of model."""
 
-    def __init__(self, exporter: Method, dense: Path, splits: Path, deps: Mapping[str, Path]) -> None:
-        loaded = array_models.load(dense)
-        parts = watched(loaded, splits / "calibration", deps["judge"])
-        super().__init__(exporter, dense, loaded.model, parts, KEPT)
+    def __init__(self, inputs: Inputs) -> None:
+        loaded = array_models.load(inputs.dense)
+        parts = watched(loaded, inputs.splits / "calibration", inputs.deps["judge"])
+        super().__init__(inputs, loaded.model, parts, KEPT)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import numpy as np
 from nightforge import graphs, models
 from nightforge.compress._context import Context, refuse_other
 from nightforge.errors import ConfigError, NightforgeError
-from nightforge.methods import Method
+from tasks.compressing import Inputs, Made, Recipe, in_order, key
 from tasks.export import ExportFailed
 from tasks.hashing import sha256_tree
 from tasks.score import Scores
@@ -22,14 +22,11 @@ class Graphs:
     loader = graphs.LOADER
     """What a compressed model's card says of how it is loaded."""
 
-    def __init__(
-        self, exporter: Method, dense: Path, network: Any, parts: Mapping[str, graphs.Part], kept: Sequence[str]
-    ) -> None:
+    def __init__(self, inputs: Inputs, network: Any, parts: Mapping[str, graphs.Part], kept: Sequence[str]) -> None:
         """Export the parts.
 
         Args:
-            exporter: to ONNX graphs.
-            dense: the model folder.
+            inputs: of the stage; the exporter is to ONNX graphs.
             network: what `parts` are of.
             parts: as nightforge.graphs.find gives them.
             kept: what a compressed model's card says as the dense one's does.
@@ -37,12 +34,13 @@ class Graphs:
         Raises:
             ConfigError: the exporter writes for another runtime.
         """
+        exporter, dense = inputs.cfg.export, inputs.dense
         if exporter.module.RUNTIME != "onnx":
             raise ConfigError(
                 f"compress.export: expected onnx_graph, for {models.card(dense)['family']} runs as ONNX graphs, "
                 f"got {exporter.name}. Set compress.export: {{name: onnx_graph, opset: 20}}."
             )
-        self.dense, self.parts = dense, parts
+        self.inputs, self.dense, self.parts = inputs, dense, parts
         self.graphs = {path: exporter.module.graph(network, part, exporter.cfg) for path, part in parts.items()}
         self.rest = graphs.rest(network)
         held = {
@@ -55,16 +53,26 @@ class Graphs:
         self.facts = {key: card[key] for key in kept}
         self.context = Context(card["family"], card["loader"], False, dict(held.values()))
 
-    def check(self, recipe: Method) -> None:
+    def check(self, recipe: Recipe) -> None:
         """Refuse a recipe that cannot be, before any work.
 
         Raises:
             ConfigError: it does not work on this model.
         """
-        refuse_other(recipe.name, recipe.module.COMPATIBLE, self.context)
-        recipe.module.check(self.context, recipe.cfg)
+        for method in recipe:
+            refuse_other(method.name, method.module.COMPATIBLE, self.context)
+            method.module.check(self.context, method.cfg)
+        in_order(recipe)
 
-    def write(self, name: str, recipe: Method, out: Path) -> None:
+    def least_mb(self, recipe: Recipe) -> float:
+        """The least that the weights can weigh, in MB (10⁶ bytes)."""
+        return min(float(method.module.least_mb(self.context, method.cfg)) for method in recipe)
+
+    def key(self, recipe: Recipe) -> str:
+        """Equal for what gives equal folders."""
+        return key(self.inputs, recipe)
+
+    def write(self, name: str, recipe: Recipe, out: Path, kept: Path) -> Made:
         """Make the compressed model's folder.
 
         Raises:
@@ -72,22 +80,26 @@ class Graphs:
         """
         made = {}
         for path, graph in self.graphs.items():
-            try:
-                made[path] = recipe.module.rewrite(copy.deepcopy(graph), self.parts[path].feeds(), recipe.cfg)
-            except NightforgeError:
-                raise
-            except Exception as e:  # a quantizer has errors of many kinds, and one recipe's is a result, not the end
-                raise ExportFailed(f"{recipe.name} failed on {path}: {type(e).__name__}: {e}") from e
+            rewritten = copy.deepcopy(graph)
+            for method in recipe:
+                try:
+                    rewritten = method.module.rewrite(rewritten, self.parts[path].feeds(), method.cfg)
+                except NightforgeError:
+                    raise
+                except Exception as e:  # a quantizer has errors of many kinds, and one recipe's is a result
+                    raise ExportFailed(f"{method.name} failed on {path}: {type(e).__name__}: {e}") from e
+            made[path] = rewritten
         facts = self.facts | {
             "loader": self.loader,
             "recipe": name,
-            "precision": {"name": recipe.name, **recipe.cfg.model_dump(mode="json")},
+            "precision": [{"name": method.name, **method.cfg.model_dump(mode="json")} for method in recipe],
             "parts": {path: part.gives for path, part in self.parts.items()},
             "dense_sha256": sha256_tree(self.dense),
         }
         graphs.save(out, made, self.rest, facts)
+        return Made({}, None)
 
-    def changed(self, folder: Path, base: Scores, scores: Scores) -> dict[str, float]:
+    def changed(self, folder: Path, base: Scores, scores: Scores, made: Made) -> dict[str, float]:
         """The proof that a recipe had an effect."""
         return {
             "changed_share": graphs.changed_share(folder),

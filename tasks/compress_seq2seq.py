@@ -1,16 +1,15 @@
 """How an encoder-decoder is compressed: the two calls that it answers a prompt with become ONNX graphs."""
 
 import shutil
-from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
 import torch
 
 from nightforge import graphs, methods, models, seq2seq_models, tokenizer
-from nightforge.methods import Method
 from tasks import shards
 from tasks.compress_graphs import Graphs
+from tasks.compressing import Inputs, Made, Recipe
 
 CALIBRATION_ROWS = 64
 """Records of the calibration split that are scored, all at once, while the calls are watched."""
@@ -23,21 +22,22 @@ class Compressor(Graphs):
 
     loader = seq2seq_models.LOADER
 
-    def __init__(self, exporter: Method, dense: Path, splits: Path, deps: Mapping[str, Path]) -> None:
-        models.check_architecture(dense, models.SEQ2SEQ)
-        loaded = seq2seq_models.load(dense)
-        super().__init__(exporter, dense, loaded.model, watched(loaded, splits / "calibration"), KEPT)
+    def __init__(self, inputs: Inputs) -> None:
+        models.check_architecture(inputs.dense, models.SEQ2SEQ)
+        loaded = seq2seq_models.load(inputs.dense)
+        super().__init__(inputs, loaded.model, watched(loaded, inputs.splits / "calibration"), KEPT)
 
-    def write(self, name: str, recipe: Method, out: Path) -> None:
+    def write(self, name: str, recipe: Recipe, out: Path, kept: Path) -> Made:
         """Make the compressed model's folder.
 
         Raises:
             ExportFailed: the recipe stumbled over a graph.
         """
-        super().write(name, recipe, out)
+        made = super().write(name, recipe, out, kept)
         for file in seq2seq_models.FILES:
             if (self.dense / file).is_file():
                 shutil.copyfile(self.dense / file, out / file)
+        return made
 
 
 @torch.no_grad()

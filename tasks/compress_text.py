@@ -1,16 +1,21 @@
-"""How a language model is compressed: by the model builder of ONNX Runtime GenAI, asked for in words."""
+"""How a language model is compressed: the passes of a recipe in memory, one after the other, then the export."""
 
 import json
-from collections.abc import Mapping
+import tempfile
+from functools import reduce
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from nightforge import models, onnx_models
+from nightforge import models, onnx_models, tokenizer
 from nightforge.compress._context import Context
-from nightforge.methods import Method
-from tasks import export, score
-from tasks.hashing import sha256_tree
+from nightforge.compress._pass import Footprint
+from nightforge.held import Held, multiplied_out
+from tasks import export, recipes, score, shards
+from tasks.compressing import Inputs, Made, Recipe, in_order, key
+from tasks.hashing import sha256_tree, size_mb
 from tasks.score import Scores
 
 KEPT = ("family", "tokenizer_sha256", "parameters", "context_length")
@@ -20,43 +25,78 @@ KEPT = ("family", "tokenizer_sha256", "parameters", "context_length")
 class Compressor:
     """What the stage asks of a kind of model."""
 
-    def __init__(self, exporter: Method, dense: Path, splits: Path, deps: Mapping[str, Path]) -> None:
-        models.check_architecture(dense)
-        self.exporter, self.dense, self.context = exporter, dense, _context(dense)
+    def __init__(self, inputs: Inputs) -> None:
+        models.check_architecture(inputs.dense)
+        self.inputs, self.context = inputs, _context(inputs.dense)
 
-    def check(self, recipe: Method) -> None:
+    def check(self, recipe: Recipe) -> None:
         """Refuse a recipe that cannot be, before any work.
 
         Raises:
-            ConfigError: it does not work on this model, or its values exclude each other.
+            ConfigError: it does not work on this model, its values exclude each other, or a pass follows one that it
+                cannot follow.
         """
-        recipe.module.apply(self.context, recipe.cfg)
+        for method in recipe:
+            method.module.check(self.context, method.cfg)
+        in_order(recipe)
 
-    def write(self, name: str, recipe: Method, out: Path) -> None:
+    def least_mb(self, recipe: Recipe) -> float:
+        """The least that the weights can weigh, in MB (10⁶ bytes)."""
+        dense = {name: Footprint(shape, 32) for name, shape in self.context.shapes.items()}
+        least = reduce(lambda tensors, method: method.module.least(tensors, method.cfg), recipe, dense)
+        return sum(prod(one.shape) * one.bits for one in least.values()) / 8e6
+
+    def key(self, recipe: Recipe) -> str:
+        """Equal for what gives equal folders."""
+        return key(self.inputs, recipe)
+
+    def write(self, name: str, recipe: Recipe, out: Path, kept: Path) -> Made:
         """Make the compressed model's folder.
 
         Raises:
-            NightforgeError: the export failed.
+            NightforgeError: a pass or the export failed.
         """
-        precision, options = recipe.module.apply(self.context, recipe.cfg)
-        export.in_fresh_process(self.exporter, self.dense, out, precision, options)
-        facts = models.card(self.dense)
+        dense, exporter = self.inputs.dense, self.inputs.cfg.export
+        loaded = models.load(dense)
+        given = recipes.given(self.inputs, loaded.tokenizer, loaded.context, self._size_mb_max())
+        held = recipes.applied(recipe, Held(loaded.model), given, kept)
+        with tempfile.TemporaryDirectory(prefix="nightforge-plain-") as folder:
+            plain = Path(folder)
+            with multiplied_out(held.model) as model:
+                models.save(plain, model, loaded.tokenizer, {"family": loaded.card["family"]})
+            export.write(exporter, held, plain, out)
+        facts = loaded.card
         card = {
             **{key: facts[key] for key in KEPT},
-            "loader": self.exporter.module.RUNTIME,
+            "parameters": sum(p.numel() for p in held.model.parameters()),
+            "loader": exporter.module.RUNTIME,
             "recipe": name,
-            "precision": {"precision": precision, **options},
-            "dense_sha256": sha256_tree(self.dense),
+            "passes": [{"name": m.name, **m.cfg.model_dump(mode="json")} for m in recipe],
+            "dense_sha256": sha256_tree(dense),
         }
         (out / models.CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        return Made({"skipped": held.skipped}, self._probes(held.model, loaded))
 
-    def changed(self, folder: Path, base: Scores, scores: Scores) -> dict[str, float]:
-        """The proof that a recipe had an effect."""
+    def changed(self, folder: Path, base: Scores, scores: Scores, made: Made) -> dict[str, float]:
+        """The proof that a recipe had an effect, and that what was written is what was made."""
+        reloaded = {} if made.probes is None else {"reload_kl_nats": score.kl_nats(made.probes, scores.probes)}
         return {
             "changed_share": onnx_models.integer_share(folder),
             "output_max_difference": float(np.abs(scores.probes - base.probes).max()),
             "kl_nats_per_token": score.kl_nats(base.probes, scores.probes),
-        }
+        } | reloaded
+
+    def _probes(self, model: Any, loaded: models.Loaded) -> Any:
+        """What the model gives in memory for the documents that tasks.score probes."""
+        documents = tokenizer.encode_all(loaded.tokenizer, shards.read(self.inputs.splits / "search"))
+        reader = score.causal(models.logits_fn(model), loaded.tokenizer, loaded.context)
+        return score.probed(reader, list(documents))
+
+    def _size_mb_max(self) -> float | None:
+        """What the contract leaves for the whole folder."""
+        asked = self.inputs.contract
+        share = None if asked.max_size_share is None else asked.max_size_share * size_mb(self.inputs.dense)
+        return min((one for one in (share, asked.max_size_mb) if one is not None), default=None)
 
 
 def _context(dense: Path) -> Context:

@@ -90,9 +90,14 @@ def score(model: Path, split: Path, batch_size: int, judge: Path | None = None) 
         labels=np.array([r.label or "" for r in records]),
         units=scoring.text_bytes([written(r) for r in records]),
         nats=reader.nats(documents, batch_size),
-        probes=np.concatenate([reader.logits(d) for d in documents[:PROBES]]),
+        probes=probed(reader, documents),
         prompts=np.array([d.ids[:PROMPT_TOKENS] for d in documents if len(d.ids) > PROMPT_TOKENS], dtype=np.int64),
     )
+
+
+def probed(reader: "Reader", documents: Sequence[Encoded]) -> NDArray[np.float32]:
+    """What a model gives for the first documents: (tokens, vocab)."""
+    return np.concatenate([reader.logits(d) for d in documents[:PROBES]])
 
 
 class Reader(NamedTuple):
@@ -113,14 +118,16 @@ def _open(model: Path) -> Reader:
         return opened
     if card["loader"] == "transformers":
         loaded = models.load(model)
-        return _causal(models.logits_fn(loaded.model), loaded.tokenizer, loaded.context)
+        return causal(models.logits_fn(loaded.model), loaded.tokenizer, loaded.context)
     from transformers import PreTrainedTokenizerFast
 
     words = PreTrainedTokenizerFast.from_pretrained(model, local_files_only=True)
-    return _causal(onnx_models.logits_fn(model), words, int(card["context_length"]))
+    return causal(onnx_models.logits_fn(model), words, int(card["context_length"]))
 
 
-def _causal(logits_fn: LogitsFn, words: Any, context: int) -> Reader:
+def causal(logits_fn: LogitsFn, words: Any, context: int) -> Reader:
+    """A causal model."""
+
     def nats(documents: Sequence[Encoded], batch_size: int) -> NDArray[np.float64]:
         return scoring.document_nats(logits_fn, documents, batch_size, context)
 
