@@ -29,7 +29,6 @@ from tasks.stage import Measured, Metrics
 
 KINDS = {"transformers": "text", "array": "array", models.SEQ2SEQ: "seq2seq"}
 """Class, or else loader, of the dense model → tasks/compress_<kind>.py."""
-SEQ2SEQ = "AutoModelForSeq2SeqLM"
 
 
 class Night:
@@ -132,7 +131,7 @@ def _compressor(inputs: Inputs) -> Compressor:
         ConfigError: a recipe's name or values cannot be, or the contract asks for a size that none can reach.
     """
     card = models.card(inputs.dense)
-    kind = "seq2seq" if card.get("class") == SEQ2SEQ else KINDS[card["loader"]]
+    kind = KINDS.get(card.get("class", ""), KINDS[card["loader"]])
     compressor: Compressor = import_module(f"tasks.compress_{kind}").Compressor(inputs)
     recipes = inputs.cfg.recipes
     for name, recipe in recipes.items():
@@ -163,10 +162,6 @@ def _metrics(night: Night, chosen: str, log: list[ladder.Rung], had: list[str]) 
     table = {name: d | tried.verdict(night.judged[name]) for name, d in night.described.items()}
     table |= {n: {"failed": c.failed, "meets": False, "why": [c.failed]} for n, c in night.done.items() if c.failed}
     base, seed = night.base, night.inputs.seed
-    points = {
-        name: (d["bpb_loss_share"]["value"], d["size_mb"], night.done[name].speed["latency_ms_p50"])
-        for name, d in night.described.items()
-    }
     return {
         "chosen": chosen,
         "feasible": int(night.judged[chosen].met),
@@ -179,14 +174,19 @@ def _metrics(night: Night, chosen: str, log: list[ladder.Rung], had: list[str]) 
         "search": night.inputs.cfg.search,
         "ladder": [rung.json() for rung in log],
         "reachable": had,
-        "front": ladder.front(points),
     }
 
 
 def _speed(night: Night) -> dict[str, Any]:
-    """Each candidate's figures, and the dense model's in turns with it; `dense` is the median over those."""
+    """Each candidate's figures, and the dense model's in turns with it (`dense` is the median over those); and those
+    that no other beats in quality, size and latency."""
     whole = {name: c for name, c in night.done.items() if c.speed}
+    points = {
+        name: (d["bpb_loss_share"]["value"], d["size_mb"], whole[name].speed["latency_ms_p50"])
+        for name, d in night.described.items()
+    }
     return {
+        "front": ladder.front(points),
         "dense": tried.middle([c.dense_speed for c in whole.values()]),
         "candidates": {
             name: c.speed | {"dense_latency_ms_p50": c.dense_speed["latency_ms_p50"]} for name, c in whole.items()
