@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from nightforge.errors import ConfigError
+from nightforge.errors import ConfigError, DataError
 
 HEAD = "lm_head"
 
@@ -72,6 +72,7 @@ def linears(model: Any, patterns: Sequence[str]) -> dict[str, torch.nn.Linear]:
 
     Raises:
         ConfigError: a pattern matches none.
+        DataError: a weight is not a finite number.
     """
     found = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
     for pattern in patterns:
@@ -79,7 +80,11 @@ def linears(model: Any, patterns: Sequence[str]) -> dict[str, torch.nn.Linear]:
             raise ConfigError(
                 f"expected linear layers named like {pattern!r}; there are {', '.join(sorted(found)[:9])} …"
             )
-    return {name: found[name] for name in found if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    named = {name: found[name] for name in found if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    for name, layer in named.items():
+        if not layer.weight.isfinite().all():
+            raise DataError(f"{name}: expected finite weights, some are not. The model cannot be used; train it anew.")
+    return named
 
 
 @torch.no_grad()
