@@ -21,6 +21,12 @@ WATCHED = {
 }
 """A figure of nightforge/watch/ → what its chart is called; others go by their own names."""
 RATES = {"tokens_per_s": "Tokens/s", "samples_per_s": "Samples/s"}
+SEARCHES = {
+    "ladder": "Recipes were tried in order, the cheapest first, until one kept the contract.",
+    "all": "Every recipe was tried; of those that keep the contract, the one that loses least quality was chosen.",
+    "pareto": "Values of recipes were explored; of what keeps the contract, that which loses least quality was chosen.",
+}
+"""compress.search → what was done."""
 """Figure of the probes → heading of its column."""
 SLICES = {
     "by_label": "By label",
@@ -91,6 +97,7 @@ def render(story: Story) -> str:
         metric=metric,
         curves=_curves(story.curves),
         candidates=candidates,
+        searched=SEARCHES[story.compress["search"]],
         rate=next((name for key, name in RATES.items() if key in story.compress_speed.get("dense", {})), "Tokens/s"),
         scatter=_scatter(story, candidates, metric),
     )
@@ -246,11 +253,11 @@ def _by_numbers(name: str) -> list[tuple[bool, int, str]]:
 
 def _candidates(story: Story) -> list[dict[str, Any]]:
     """Each recipe with its figures and its speed, the chosen one first, failed ones last."""
-    base = story.compress_speed.get("dense", {})
+    front = story.compress_speed.get("front", [])
     rows = []
     for name, found in story.compress.get("candidates", {}).items():
         speed = story.compress_speed.get("candidates", {}).get(name, {})
-        faster = base["latency_ms_p50"] / speed["latency_ms_p50"] if speed and base else None
+        faster = speed["dense_latency_ms_p50"] / speed["latency_ms_p50"] if speed else None
         absent = {"failed": None, "latency_ms_p50": None}
         per_s = next((value for key, value in speed.items() if key in RATES), None)
         rows.append(
@@ -262,6 +269,7 @@ def _candidates(story: Story) -> list[dict[str, Any]]:
                 "name": name,
                 "chosen": name == story.compress["chosen"],
                 "faster": faster,
+                "front": name in front,
             }
         )
     return sorted(rows, key=lambda r: (not r["chosen"], r["failed"] is not None, r.get("size_mb", 0)))

@@ -64,7 +64,7 @@ class Compressor:
             plain = Path(folder)
             with multiplied_out(held.model) as model:
                 models.save(plain, model, loaded.tokenizer, {"family": loaded.card["family"]})
-            export.write(exporter, held, plain, out)
+            larger = export.write_genai(exporter, held, plain, out)
         facts = loaded.card
         card = {
             **{key: facts[key] for key in KEPT},
@@ -75,7 +75,7 @@ class Compressor:
             "dense_sha256": sha256_tree(dense),
         }
         (out / models.CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        return Made({"skipped": held.skipped}, self._probes(held.model, loaded))
+        return Made({"skipped": held.skipped, "held_in_more_bits": larger}, self._probes(held.model, loaded))
 
     def changed(self, folder: Path, base: Scores, scores: Scores, made: Made) -> dict[str, float]:
         """The proof that a recipe had an effect, and that what was written is what was made."""

@@ -56,8 +56,8 @@ class CompressConfig(config.Config):
     export: Annotated[Method, Chosen("export")]
     """What the compressed model is written for."""
 
-    calibration_tokens: int = Field(ge=256)
-    """Tokens of the calibration split that passes look at, at most, padding left out."""
+    calibration_tokens: int | None = Field(ge=256)
+    """Tokens of the calibration split that passes over a language model look at; null for others."""
 
     resamples: int = Field(ge=100, le=1_000_000)
     """Times that the documents are drawn again for an interval."""
@@ -131,7 +131,7 @@ def in_order(recipe: Recipe) -> None:
         ConfigError: it is not, with the pairs that do not fit.
     """
     for at, method in enumerate(recipe):
-        after = getattr(method.module, "AFTER", set())
+        after: set[str] = getattr(method.module, "AFTER", set())
         for before in recipe[:at]:
             if (kind := getattr(before.module, "KIND", None)) not in after:
                 raise ConfigError(

@@ -39,7 +39,7 @@ def given(inputs: Inputs, words: Any, context: int, size_mb_max: float | None) -
         return float(nats.sum() / scoring.text_tokens(looked_at).sum())
 
     return Given(
-        calibration=rows(encoded("calibration"), inputs.cfg.calibration_tokens, context),
+        calibration=rows(encoded("calibration"), inputs.cfg.calibration_tokens or 0, context),
         teacher=lambda: models.load(inputs.dense).model,
         data=data,
         validate=validate,

@@ -102,10 +102,17 @@ def story(label: str = "plant", **changes: Any) -> Story:
         accept=accepted(),
         compress={
             "chosen": "int4",
+            "search": "ladder",
+            "ladder": [{"recipe": label, "taken": False, "why": label}, {"recipe": "int4", "taken": True, "why": "x"}],
+            "reachable": [label],
             "dense": {"size_mb": 7.1},
             "candidates": {"int4": candidate, label: {"failed": label, "meets": False, "why": [label]}},
         },
-        compress_speed={"dense": SPEED, "candidates": {"int4": SPEED}},
+        compress_speed={
+            "dense": SPEED,
+            "candidates": {"int4": SPEED | {"dense_latency_ms_p50": SPEED["latency_ms_p50"]}},
+            "front": ["int4"],
+        },
         evaluate={"bpb": BPB, "gain_over_ngram_bpb": INTERVAL, "by_label": {label: BPB | {"documents": 3}}},
         evaluate_speed=SPEED,
         train={"steps": 900, "loss_last": 2.7},
