@@ -1,6 +1,7 @@
 """A model folder that ONNX Runtime GenAI loads, seen from outside: its logits, and what its weights really are."""
 
 import json
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -43,22 +44,23 @@ def logits_fn(folder: Path, threads: int = 0) -> LogitsFn:
 
 
 def integer_share(folder: Path) -> float:
-    """Share of a model's weights that the file really holds as integers: 0 says that compression had no effect.
+    """Share of a model's weights that the file really holds as integers: 0 says that no grid is in it.
 
-    A weight counts as often as it is stored; a table that the output shares counts once. Norms and caches of the
-    rotary embedding, which no recipe touches, are part of the whole.
+    A weight counts as often as it is stored; a table that the output shares counts once, and of a low rank count the
+    factors. Norms and caches of the rotary embedding, which no recipe touches, are part of the whole.
     """
     import onnx
 
     graph = onnx.load(str(folder / GRAPH), load_external_data=False).graph
-    sizes = {t.name: int(np.prod(t.dims)) for t in graph.initializer}
+    sizes = {t.name: prod(t.dims) for t in graph.initializer if t.data_type != onnx.TensorProto.INT64}
+    cast = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast" and node.input[0] in sizes}
     integers, helpers = {}, set()
     for node in graph.node:
         if node.op_type not in INTEGER_OPS:
             continue
         at = INTEGER_OPS[node.op_type]
         bits = next((a.i for a in node.attribute if a.name == "bits"), 4)
-        helpers |= set(node.input) - {node.input[1 - at]}
+        helpers |= {cast.get(name, name) for name in node.input} - {node.input[1 - at]}
         if node.input[at] in sizes:
             integers[node.input[at]] = sizes[node.input[at]] * 8 // bits
     rest = sum(size for name, size in sizes.items() if name not in helpers)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nightforge.errors import NightforgeError
+from nightforge.held import Held
 from nightforge.methods import Method
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
@@ -20,30 +21,57 @@ class ExportFailed(NightforgeError):
 
 
 def in_fresh_process(exporter: Method, dense: Path, out: Path, precision: str, options: Mapping[str, str]) -> None:
-    """Export the dense folder into `out`.
+    """Export the dense folder into `out`, rounded by the builder.
 
     Raises:
         ExportFailed: the builder failed or took too long; with the last lines that it printed.
         DataError: it ended well and left a file out.
     """
     with tempfile.TemporaryDirectory(prefix="nightforge-export-") as name:
-        folder = Path(name)
-        arguments = exporter.module.arguments(
-            dense, folder / "built", folder / "cache", precision, options, exporter.cfg
-        )
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", *arguments],
-                cwd=folder,
-                env=os.environ | OFFLINE | NO_GIT | {"TMPDIR": name},
-                capture_output=True,
-                text=True,
-                timeout=exporter.cfg.model_dump()["timeout_s"],
-                check=False,
-            )
-        except subprocess.TimeoutExpired as e:
-            raise ExportFailed(f"not done after {e.timeout:g} s; raise compress.export.timeout_s") from None
-        if done.returncode:
-            said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-            raise ExportFailed(f"the model builder exited with {done.returncode}: {' | '.join(said[-2:])[-400:]}")
-        exporter.module.write(folder / "built", dense, out)
+        exporter.module.write(_built(exporter, dense, Path(name), precision, options), dense, out)
+
+
+def write_genai(exporter: Method, held: Held, plain: Path, out: Path) -> dict[str, str]:
+    """Export a model in memory into `out`, each weight as it is held.
+
+    Args:
+        exporter: onnx_genai.
+        held: the model.
+        plain: the same as a Hugging Face folder in fp32, low ranks multiplied out, its tokenizer beside it.
+        out: made, or left alone where something fails.
+
+    Returns:
+        Layer → why its integers take more bits than they have.
+
+    Raises:
+        ExportFailed: the builder failed or took too long; with the last lines that it printed.
+        DataError: it left a file out, or what it wrote is another model than the one in memory.
+    """
+    with tempfile.TemporaryDirectory(prefix="nightforge-export-") as name:
+        built = _built(exporter, plain, Path(name), "fp32", {})
+        larger: dict[str, str] = exporter.module.hold(built, held, exporter.cfg)
+        exporter.module.write(built, plain, out)
+    return larger
+
+
+def _built(exporter: Method, dense: Path, folder: Path, precision: str, options: Mapping[str, str]) -> Path:
+    """What the builder makes of the dense folder, within a temporary folder."""
+    built = folder / "built"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *exporter.module.arguments(
+                dense, built, folder / "cache", precision, options, exporter.cfg
+            )],
+            cwd=folder,
+            env=os.environ | OFFLINE | NO_GIT | {"TMPDIR": str(folder)},
+            capture_output=True,
+            text=True,
+            timeout=exporter.cfg.model_dump()["timeout_s"],
+            check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as e:
+        raise ExportFailed(f"not done after {e.timeout:g} s; raise compress.export.timeout_s") from None
+    if done.returncode:
+        said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        raise ExportFailed(f"the model builder exited with {done.returncode}: {' | '.join(said[-2:])[-400:]}")
+    return built

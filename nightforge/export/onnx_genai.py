@@ -1,8 +1,8 @@
 """A Hugging Face folder → a folder that ONNX Runtime GenAI loads, by its own model builder, offline.
 
 `onnxruntime_genai.models.builder` (0.18) prints, writes into its working directory and changes global state, so it
-runs in a process of its own: this file says what to run (`arguments`) and keeps what the runtime reads (`write`).
-Equal inputs give equal bytes.
+runs in a process of its own: this file says what to run (`arguments`) and keeps what the runtime reads (`write`). Its
+graph is in fp32; `hold` puts our integers into it. Equal inputs give equal bytes.
 """
 
 import shutil
@@ -14,6 +14,8 @@ from pydantic import Field
 
 from nightforge import config
 from nightforge.errors import DataError
+from nightforge.export._genai_graph import Rewriting
+from nightforge.held import Held
 
 RUNTIME = "onnxruntime-genai"
 BUILDER = "onnxruntime_genai.models.builder"
@@ -32,8 +34,15 @@ class Config(config.Config):
     timeout_s: int = Field(ge=10, le=86_400)
     """Seconds after which the export is given up."""
 
+    accuracy_level: int = Field(ge=1, le=4)
+    """Activations where they meet integer weights: 1 fp32, 2 fp16, 3 bf16, 4 int8 (fastest on a CPU, and a little
+    coarser)."""
 
-SAMPLE = Config(execution_provider="cpu", timeout_s=600)
+    rest: Literal["fp32", "fp16"]
+    """How matrices that no recipe holds as integers are stored; the arithmetic is fp32."""
+
+
+SAMPLE = Config(execution_provider="cpu", timeout_s=600, accuracy_level=4, rest="fp32")
 
 
 def arguments(
@@ -52,6 +61,21 @@ def arguments(
     extra = ["--extra_options", *(f"{k}={v}" for k, v in sorted(options.items()))] if options else []
     where = ["-i", str(dense.resolve()), "-o", str(built), "-c", str(cache)]
     return [BUILDER, "-m", "model", *where, "-p", precision, "-e", cfg.execution_provider, *extra]
+
+
+def hold(built: Path, held: Held, cfg: Config) -> dict[str, str]:
+    """Put the weights as the model in memory holds them into the fp32 graph that the builder made of it.
+
+    Returns:
+        Layer → why its integers take more bits than they have.
+
+    Raises:
+        DataError: the graph holds other weights than the model, or has no place for one of its grids.
+    """
+    rewriting = Rewriting(built, held, cfg.accuracy_level)
+    rewriting.run(cfg.rest == "fp16")
+    rewriting.save(built)
+    return rewriting.larger
 
 
 def write(built: Path, dense: Path, out: Path) -> None:
