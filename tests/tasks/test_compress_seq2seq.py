@@ -5,12 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from nightforge import graphs, methods, models, seq2seq_models, tokenizer
+from nightforge.compress import rtn
+from nightforge.contract import Contract
 from nightforge.errors import ConfigError
 from nightforge.records import Record, pair_text
 from nightforge.train import seq2seq
 from tasks import compress_seq2seq, probe, score, shards
+from tasks.compressing import CompressConfig, Inputs
 from tasks.hashing import size_mb
 
 PAIRS = [
@@ -21,10 +25,12 @@ RECORDS = [
 ]
 SHAPE = seq2seq.SAMPLE.model_copy(update={"vocab": 400})
 RECIPES = {
-    "same": {"name": "half_weights", "elements_min": 10**9},
-    "half": {"name": "half_weights", "elements_min": 256},
-    "int8": {"name": "int8_weights"},
+    "same": [{"name": "half_weights", "elements_min": 10**9}],
+    "half": [{"name": "half_weights", "elements_min": 256}],
+    "int8": [{"name": "int8_weights"}],
 }
+PARAMS = yaml.safe_load((Path(__file__).parents[2] / "examples/images/params.yaml").read_text(encoding="utf-8"))
+CONFIG = CompressConfig.model_validate(PARAMS["compress"] | {"recipes": RECIPES})
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +43,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models.save(folder / "dense", seq2seq.build(SHAPE, words), words, facts)
     for split in ("calibration", "search"):
         shards.write(folder / "splits" / split, RECORDS)
-    exporter = methods.choose("export", {"name": "onnx_graph", "opset": 20})
-    compressor = compress_seq2seq.Compressor(exporter, folder / "dense", folder / "splits", {})
-    for name, values in RECIPES.items():
-        recipe = methods.choose("compress", values)
+    inputs = Inputs(CONFIG, Contract.model_validate(PARAMS["contract"]), 17, folder / "dense", folder / "splits", {})
+    compressor = compress_seq2seq.Compressor(inputs)
+    for name, recipe in CONFIG.recipes.items():
         compressor.check(recipe)
-        compressor.write(name, recipe, folder / name)
-    with pytest.raises(ConfigError, match=r"weight_only works on family causal_lm or .*'seq2seq'"):
-        compressor.check(methods.choose("compress", {"name": "weight_only", **_weight_only()}))
+        compressor.write(name, recipe, folder / name, folder / "kept")
+    with pytest.raises(ConfigError, match=r"rtn works on family causal_lm or .*'seq2seq'"):
+        compressor.check([methods.choose("compress", {"name": "rtn", **rtn.SAMPLE.model_dump()})])
     return folder
-
-
-def _weight_only() -> dict[str, object]:
-    from nightforge.compress import weight_only
-
-    return weight_only.SAMPLE.model_dump()
 
 
 def test_graphs_are_scored_as_the_network_is(project: Path) -> None:
