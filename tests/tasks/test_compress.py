@@ -39,7 +39,7 @@ INT4 = {
 # 64 weights in blocks of 64 are one block: an odd count, on which the quantizer of ONNX Runtime 1.32 stumbles
 BROKEN = INT4 | {"block_size": 64, "symmetric": False, "rounding": "k_quant"}
 VALUES = {
-    "export": {"name": "onnx_genai", "execution_provider": "cpu", "timeout_s": 300},
+    "export": {"name": "onnx_genai", "execution_provider": "cpu", "timeout_s": 300, "accuracy_level": 4, "rest": "fp32"},
     "resamples": 200,
     "batch_tokens": 512,
     "rounds": 1,
