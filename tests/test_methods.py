@@ -21,7 +21,14 @@ from nightforge.evaluate._subject import Scores
 from nightforge.records import Edit, Mark, Record, Reject, content_id
 from nightforge.signatures import Signatures
 from nightforge.view import View
-from tests import adapter_contracts, contracts, knowledge_contracts, model_contracts, training_contracts
+from tests import (
+    adapter_contracts,
+    artifact_contracts,
+    contracts,
+    knowledge_contracts,
+    model_contracts,
+    training_contracts,
+)
 
 ALL = [(stage, name) for stage in catalogue.stages() for name in methods.names(stage)]
 
@@ -70,7 +77,11 @@ def test_every_method_keeps_the_contract(
         else:
             model_contracts.check_pass(module)
     elif stage == "export":
-        model_contracts.check_exporter(module)
+        if hasattr(module, "convert"):
+            small, folder = request.getfixturevalue("small"), request.getfixturevalue("tmp_path")
+            artifact_contracts.check_artifact(module, small, folder)
+        else:
+            model_contracts.check_exporter(module)
     elif stage == "facts":
         knowledge_contracts.check_reader(name, module)
     elif stage == "verbalise":
