@@ -2,7 +2,7 @@
 
 From scratch it is T5 1.1 (gated GELU, no dropout unless asked for); a folder may hold any sequence-to-sequence model of
 transformers. A document is cut in two where its last response begins: what stands before, label and template included,
-goes into the encoder. ONNX Runtime GenAI has no such models, so what is trained here cannot be compressed.
+goes into the encoder. ONNX Runtime GenAI has no such models: nightforge/seq2seq_models.py makes graphs of our own.
 """
 
 from collections.abc import Mapping, Sequence

@@ -28,6 +28,20 @@ def test_each_weight_has_its_scale_along_its_outputs() -> None:
     assert {tuple(net.table.weight.shape), tuple(net.leave.weight.shape)} <= set(axes)
 
 
+def test_a_weight_that_is_turned_before_it_is_used_has_its_scale_along_its_outputs_too() -> None:
+    from onnx import helper, numpy_helper
+
+    table = numpy_helper.from_array(
+        np.arange(12, dtype=np.float32).reshape(4, 3), name="table"
+    )  # 4 outputs of 3 inputs
+    nodes = [
+        helper.make_node("Transpose", ["table"], ["turned"], perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "turned"], ["y"]),
+    ]
+    [weight] = _graph.weights(helper.make_model(helper.make_graph(nodes, "g", [], [], [table])))
+    assert weight.name == "table" and weight.axis == 0
+
+
 def test_no_weight_moves_by_more_than_half_a_step() -> None:
     _, part, graph = tiny_graph.exported()
     before = {w.name: w for w in _graph.weights(graph)}

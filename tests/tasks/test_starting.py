@@ -8,7 +8,7 @@ import torch
 
 from nightforge import methods, models, tokenizer
 from nightforge.errors import ConfigError, DataError
-from nightforge.train import causal_lm, masked_lm
+from nightforge.train import causal_lm, masked_lm, seq2seq
 from nightforge.vocabulary import Expand
 from tasks import starting
 from tests import tiny_encoder
@@ -122,6 +122,25 @@ def test_what_cannot_be_compressed_is_refused_where_it_is_to_be(
         changed["family"] |= value
         with pytest.raises(ConfigError, match=complaint):
             starting.start(type(config()).model_validate(changed), lambda: iter(OLD), set(), None, worth)
+
+
+def test_an_encoder_decoder_goes_on_to_compress_and_a_masked_model_ends_with_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pairs, masked = (
+        config().model_copy(update={"family": methods.Method("train", name, module, module.SAMPLE)})
+        for name, module in (("seq2seq", seq2seq), ("masked_lm", masked_lm))
+    )
+    (tmp_path / "dvc.yaml").write_text("stages: {train: {}, evaluate: {}, compress: {}}")
+    assert (
+        type(starting.start(pairs, lambda: iter(OLD), set(), None, worth).model).__name__
+        in models.ARCHITECTURES[models.SEQ2SEQ]
+    )
+    with pytest.raises(ConfigError, match=r"ends with the stage `train`.*stages from `evaluate` on out of dvc\.yaml"):
+        starting.start(masked, lambda: iter(OLD), set(), None, worth)
+    (tmp_path / "dvc.yaml").write_text("stages: {train: {}}")
+    assert starting.start(masked, lambda: iter(OLD), set(), None, worth).words.mask_token_id is not None
 
 
 def test_a_masked_model_needs_a_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
