@@ -27,7 +27,7 @@ pretrained: setup
 	@nightforge pretrained
 
 test: setup
-	@pytest
+	@pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 lint: setup
 	@ruff check . && ruff format --check . && mypy && lint-imports

@@ -15,12 +15,22 @@ for name, value in {
     "DVC_NO_ANALYTICS": "1",
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "OMP_NUM_THREADS": "1",  # of torch and numpy, here and in what tests start: several test at once
 }.items():
     os.environ.setdefault(name, value)
 
 for who in ("AUTHOR", "COMMITTER"):  # a bare machine has no git identity
     os.environ.setdefault(f"GIT_{who}_NAME", "tests")
     os.environ.setdefault(f"GIT_{who}_EMAIL", "tests@localhost")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Among workers (`make test`) a file goes to one, so that its fixtures are made once; slow ones come first."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+        for item in items:
+            shared = "checkout" in getattr(item, "fixturenames", ())  # of several files, and dear
+            item.add_marker(pytest.mark.xdist_group("checkout" if shared else item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")

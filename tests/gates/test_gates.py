@@ -20,6 +20,7 @@ from tests.gates.faults import EMAIL, FAULTS, text
 
 ROOT = Path(__file__).resolve().parents[2]
 GATES = ["raw", "drift", "clean", "splits", "balanced", "calibration", "dense", "compressed"]
+WIRED = wiring.stages(ROOT)
 
 
 def suite(key: str) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def expectations(key: str) -> list[str]:
 
 def run(folder: Path, key: str, what: healthy.State, spec: dict[str, Any]) -> dict[str, Any]:
     """Run a gate as its stage does, in `folder`; returns the verdict it left."""
-    wired = wiring.stage(f"gate@{key}", ROOT)
+    wired = WIRED[f"gate@{key}"]
     healthy.lay(folder, wired, what, spec)
     gate.run(wired, *wired.outs)
     return json.loads(wired.outs[0].read_text())
@@ -73,7 +74,7 @@ def test_a_changed_limit_changes_the_verdict_and_not_the_pass(tmp_path: Path) ->
     limit = next(e for e in spec["facts"] if e["column"] == "bpb.value")
     limit["max_value"] += 1
     Path("data/gates/dense.yaml").write_text(yaml.safe_dump(spec))
-    wired = wiring.stage("gate@dense", ROOT)
+    wired = WIRED["gate@dense"]
     gate.run(wired, *wired.outs)
     after = Path("reports/gates/dense.json").read_bytes(), Path("reports/passed/dense.json").read_bytes()
     assert after[0] != before[0]
@@ -131,7 +132,7 @@ def test_an_open_verdict_shows_no_text(tmp_path: Path) -> None:
 def test_the_verdict_is_the_same_twice(tmp_path: Path) -> None:
     first = run(tmp_path, "dense", healthy.state("dense"), suite("dense"))
     raw = Path("reports/gates/dense.json").read_bytes()
-    wired = wiring.stage("gate@dense", ROOT)
+    wired = WIRED["gate@dense"]
     gate.run(wired, *wired.outs)
     assert Path("reports/gates/dense.json").read_bytes() == raw
     assert not {"run_id", "time", "run_time"} & set(first)
@@ -139,7 +140,7 @@ def test_the_verdict_is_the_same_twice(tmp_path: Path) -> None:
 
 def test_a_gate_that_closes_takes_its_old_verdict_away(tmp_path: Path) -> None:
     run(tmp_path, "compressed", healthy.state("compressed"), suite("compressed"))
-    wired = wiring.stage("gate@compressed", ROOT)
+    wired = WIRED["gate@compressed"]
     Path("metrics/accept.json").write_text('{"met": 0}')
     with pytest.raises(GateClosed):
         gate.run(wired, *wired.outs)
@@ -242,7 +243,7 @@ def test_a_missing_number_is_no_pass(tmp_path: Path) -> None:
 
 def test_the_stage_shell_keeps_the_verdict_of_an_open_gate_only(tmp_path: Path) -> None:
     """As DVC runs it: a process of its own, which must load no file that dvc.yaml does not list."""
-    wired = wiring.stage("gate@compressed", ROOT)
+    wired = WIRED["gate@compressed"]
     healthy.lay(tmp_path, wired, healthy.state("compressed"), suite("compressed"))
     for name in ("dvc.yaml", "params.yaml", "nightforge", "tasks"):
         Path(name).symlink_to(ROOT / name)

@@ -41,7 +41,7 @@ def project(folder: Path, **parallel: Any) -> Path:
     section = values["train"] | {"parallel": parallel, "eval_documents": 4}
     section["family"] |= test_train_evaluate.SHAPE
     small = {
-        "steps": 300,
+        "steps": 150,
         "batch_size": 80,
         "accumulate": 4,
         "eval_every": 50,
@@ -99,7 +99,7 @@ def test_killed_anywhere_and_run_again_is_the_uninterrupted_run(tmp_path: Path) 
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in second), 10)
-    assert 0 < step(killed) < 300
+    assert 0 < step(killed) < 150
     assert run(killed)["resumed_from_step"] > 0
     for made in ("models/dense", "plots/train", "metrics/train.json"):
         assert sha256_tree(killed / made) == sha256_tree(whole / made), made
