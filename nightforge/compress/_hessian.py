@@ -40,7 +40,8 @@ def inverse_root(gram: torch.Tensor, damp: float) -> torch.Tensor:
     while True:
         root, failed = torch.linalg.cholesky_ex(hessian + added * torch.eye(len(hessian), dtype=torch.float64))
         if not failed:
-            return torch.linalg.cholesky(torch.cholesky_inverse(root), upper=True).float()
+            factor: torch.Tensor = torch.linalg.cholesky(torch.cholesky_inverse(root), upper=True)
+            return factor.float()
         added = added * 10
 
 
