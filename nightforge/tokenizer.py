@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from nightforge.errors import DataError
+from nightforge.errors import ConfigError, DataError
 from nightforge.records import Record, turns
 from nightforge.scoring import END, GIVEN, TEXT, Encoded
 
@@ -61,6 +61,16 @@ def train(texts: Iterable[str], labels: Iterable[str], vocab: int, context: int)
         model_max_length=context,
         clean_up_tokenization_spaces=False,
     )
+
+
+def fits(tokenizer: Any, vocab: int) -> None:
+    """Check that a network with so many rows in its table has one for every token.
+
+    Raises:
+        ConfigError: the tokenizer has more tokens.
+    """
+    if len(tokenizer) > vocab:
+        raise ConfigError(f"expected at most vocab = {vocab} tokens, the tokenizer has {len(tokenizer)}.")
 
 
 def add_labels(tokenizer: Any, labels: Iterable[str]) -> int:

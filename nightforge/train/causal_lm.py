@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from nightforge.config import Config as BaseConfig
-from nightforge.errors import ConfigError
+from nightforge.tokenizer import fits
 from nightforge.training import At
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ def build(cfg: Config, tokenizer: Any) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
-    if len(tokenizer) > cfg.vocab:
-        raise ConfigError(f"expected at most vocab = {cfg.vocab} tokens, the tokenizer has {len(tokenizer)}.")
+    fits(tokenizer, cfg.vocab)
     shape = {
         "vocab_size": cfg.vocab,
         "hidden_size": cfg.hidden,

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from nightforge.config import Config as BaseConfig
 from nightforge.errors import ConfigError
+from nightforge.tokenizer import fits
 from nightforge.training import At
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ def build(cfg: Config, tokenizer: Any) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.models.auto import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING
 
-    if len(tokenizer) > cfg.vocab:
-        raise ConfigError(f"expected at most vocab = {cfg.vocab} tokens, the tokenizer has {len(tokenizer)}.")
+    fits(tokenizer, cfg.vocab)
     values = dict(cfg.config)
     kind = values.pop("model_type", None)
     if kind not in CONFIG_MAPPING or CONFIG_MAPPING[kind] not in MODEL_FOR_CAUSAL_LM_MAPPING:

@@ -15,6 +15,7 @@ from pydantic import Field
 from nightforge.config import Config as BaseConfig
 from nightforge.errors import ConfigError
 from nightforge.scoring import IGNORE, TEXT, Encoded, batches, padded, pieces
+from nightforge.tokenizer import fits, label_token
 from nightforge.training import At
 
 if TYPE_CHECKING:
@@ -61,12 +62,9 @@ def build(cfg: Config, tokenizer: Any) -> Any:
     """
     from transformers import BertConfig, BertForMaskedLM
 
-    from nightforge.tokenizer import label_token
-
     ends = {"cls_token": label_token(None), "sep_token": tokenizer.eos_token}
     tokenizer.add_special_tokens({"mask_token": MASK, **ends}, replace_extra_special_tokens=False)
-    if len(tokenizer) > cfg.vocab:
-        raise ConfigError(f"expected at most vocab = {cfg.vocab} tokens, the tokenizer has {len(tokenizer)}.")
+    fits(tokenizer, cfg.vocab)
     if cfg.hidden % cfg.heads:
         raise ConfigError(f"train.family: expected heads that divide hidden ({cfg.hidden}), got {cfg.heads}.")
     return BertForMaskedLM(

@@ -14,6 +14,7 @@ from pydantic import Field
 from nightforge.config import Config as BaseConfig
 from nightforge.errors import ConfigError
 from nightforge.scoring import IGNORE, TEXT, Encoded, batches, padded
+from nightforge.tokenizer import fits
 from nightforge.training import At
 
 if TYPE_CHECKING:
@@ -59,8 +60,7 @@ def build(cfg: Config, tokenizer: Any) -> Any:
     """
     from transformers import T5Config, T5ForConditionalGeneration
 
-    if len(tokenizer) > cfg.vocab:
-        raise ConfigError(f"expected at most vocab = {cfg.vocab} tokens, the tokenizer has {len(tokenizer)}.")
+    fits(tokenizer, cfg.vocab)
     if cfg.hidden % cfg.heads:
         raise ConfigError(f"train.family: expected heads that divide hidden ({cfg.hidden}), got {cfg.heads}.")
     return T5ForConditionalGeneration(
