@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nightforge import models, onnx_models, tokenizer
-from nightforge.compress._context import Context
+from nightforge.compress._context import Context, check_layers
 from nightforge.compress._pass import Footprint
 from nightforge.held import Held, multiplied_out
 from tasks import export, recipes, score, shards
@@ -36,9 +36,11 @@ class Compressor:
             ConfigError: it does not work on this model, its values exclude each other, or a pass follows one that it
                 cannot follow.
         """
-        for method in recipe:
-            method.module.check(self.context, method.cfg)
         in_order(recipe)
+        for at, method in enumerate(recipe):
+            method.module.check(self.context, method.cfg)
+            if all(before.module.KIND != "factor" for before in recipe[:at]):  # which makes layers of other names
+                check_layers(self.context, getattr(method.cfg, "layers", []))
 
     def least_mb(self, recipe: Recipe) -> float:
         """The least that the weights can weigh, in MB (10⁶ bytes)."""

@@ -1,8 +1,10 @@
 """What a pass is told of the dense model, and the refusal of a model that it does not work on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
+from nightforge.blocks import HEAD
 from nightforge.errors import ConfigError
 
 Kinds = Mapping[str, set[str]]
@@ -31,3 +33,16 @@ def refuse_other(name: str, compatible: Kinds, context: Context) -> None:
             raise ConfigError(
                 f"compress: {name} works on {key} {' or '.join(sorted(compatible[key]))}, the dense model is {value!r}."
             )
+
+
+def check_layers(context: Context, patterns: Iterable[str]) -> None:
+    """Refuse a pattern that names no layer of the model.
+
+    Raises:
+        ConfigError: with names that there are.
+    """
+    layers = {name.removesuffix(".weight") for name, shape in context.shapes.items() if len(shape) > 1} | {HEAD}
+    for pattern in patterns:
+        if not any(fnmatchcase(layer, pattern) for layer in layers):
+            some = ", ".join(sorted(layers)[:9])
+            raise ConfigError(f"expected layers named like {pattern!r}; there are {some} …")

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from nightforge import models, tokenizer
+from nightforge import methods, models, tokenizer
 from nightforge.contract import Contract, Judgement, Term
 from nightforge.errors import ConfigError, GateClosed, NightforgeError
 from nightforge.records import Record, content_id
-from tasks import compress, shards
-from tasks.compress import Candidate, CompressConfig
+from tasks import candidates, compress, explore, shards
+from tasks.compressing import CompressConfig, Made
 from tasks.hashing import sha256_tree
 
 LIMITS = {
@@ -26,33 +27,21 @@ LIMITS = {
     "max_latency_ms_p95": None,
     "max_peak_memory_mb": None,
 }
-INT4 = {
-    "name": "weight_only",
-    "bits": 4,
-    "block_size": 32,
-    "symmetric": True,
-    "rounding": "rtn",
-    "quantize_embeddings": True,
-    "int8": ["last_matmul"],
-    "accuracy_level": 4,
-}
-# 64 weights in blocks of 64 are one block: an odd count, on which the quantizer of ONNX Runtime 1.32 stumbles
-BROKEN = INT4 | {"block_size": 64, "symmetric": False, "rounding": "k_quant"}
+HEAD = {"name": "rtn", "layers": ["lm_head"], "bits": 8, "block_size": 64, "symmetric": True, "search": False}
+INT8 = [HEAD, HEAD | {"layers": ["model.layers.*"]}]
+INT4 = [HEAD, HEAD | {"layers": ["model.layers.*"], "bits": 4, "block_size": 32}]
 VALUES = {
-    "export": {"name": "onnx_genai", "execution_provider": "cpu", "timeout_s": 300, "accuracy_level": 4, "rest": "fp32"},
+    "search": "all",
+    "budget_minutes": 60,
+    "pareto": None,
+    "calibration_tokens": 256,
+    "export": {"name": "onnx_genai"} | methods.load("export", "onnx_genai").SAMPLE.model_dump(),
     "resamples": 200,
     "batch_tokens": 512,
     "rounds": 1,
     "prompts": 2,
     "new_tokens": 4,
 }
-
-
-def test_when_every_recipe_failed_the_stage_fails_with_each_reason() -> None:
-    tried = {"a": Candidate(Path("a"), failed="no room"), "b": Candidate(Path("b"), failed="no time")}
-    with pytest.raises(NightforgeError, match=r"every recipe failed\. a: no room; b: no time"):
-        compress._whole(tried)
-    assert list(compress._whole({**tried, "c": Candidate(Path("c"))})) == ["c"]
 
 
 @pytest.mark.parametrize(
@@ -65,13 +54,13 @@ def test_when_every_recipe_failed_the_stage_fails_with_each_reason() -> None:
     ],
 )
 def test_a_recipe_without_effect_is_refused(found: dict[str, Any], met: bool) -> None:
-    assert compress._no_effect(found).met is met
+    assert candidates.no_effect(found).met is met
 
 
 def test_figures_of_the_clock_stay_out_of_the_reasons() -> None:
     slow = Term("latency_ratio", 1.0, 1.2345, 1.2345, met=False)
     large = Term("size_share", 0.25, 0.4, 0.4, met=False)
-    told = compress._verdict(Judgement((slow, large), ("latency 1.2345 …", "size_share 0.4 …")))
+    told = candidates.verdict(Judgement((slow, large), ("latency 1.2345 …", "size_share 0.4 …")))
     assert told == {
         "meets": False,
         "why": ["latency_ratio is over its limit 1; see compress.speed.json", "size_share 0.4 …"],
@@ -90,45 +79,118 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = LlamaConfig(vocab_size=len(words), max_position_embeddings=64, tie_word_embeddings=True, **shape, **ends)
     models.save(folder / "dense", LlamaForCausalLM(config), words, {"family": "causal_lm"})
     rows = [Record(id=content_id(t, "plant"), text=t, label="plant") for t in texts]
-    shards.write(folder / "splits/search", rows)
+    for split in ("search", "calibration"):
+        shards.write(folder / "splits" / split, rows)
     (folder / "evaluate.json").write_text(json.dumps({"dense_sha256": sha256_tree(folder / "dense")}))
     return folder
 
 
-def run(project: Path, out: Path, recipes: dict[str, Any], limits: dict[str, Any]) -> Any:
-    cfg, contract = CompressConfig.model_validate(VALUES | {"recipes": recipes}), Contract.model_validate(limits)
-    where = (
-        project / "dense",
-        project / "evaluate.json",
-        project / "splits",
-        {},
-        out / "candidates",
-        out / "compressed",
-    )
-    return compress.run(cfg, contract, 17, *where)
+def run(project: Path, out: Path, recipes: dict[str, Any], limits: dict[str, Any], **values: Any) -> Any:
+    cfg = CompressConfig.model_validate(VALUES | {"recipes": recipes} | values)
+    contract = Contract.model_validate(limits)
+    read = (project / "dense", project / "evaluate.json", project / "splits", {})
+    return compress.run(cfg, contract, 17, *read, out / "work/this", out / "candidates", out / "compressed")
 
 
 @pytest.mark.slow
 def test_a_whole_run(project: Path, tmp_path: Path) -> None:
-    measured = run(project, tmp_path, {"int4": INT4, "broken": BROKEN}, LIMITS)
-    assert measured.metrics["chosen"] == "int4"
-    good, broken = (measured.metrics["candidates"][name] for name in ("int4", "broken"))
-    assert good["meets"] and good["changed_share"] > 0.9 and good["output_max_difference"] > 0
-    assert broken["meets"] is False and "exited with 1" in broken["failed"]
-    assert not (tmp_path / "candidates/broken").exists()
-    assert measured.speed["dense"]["latency_ms_p50"] > 0 and measured.speed["candidates"].keys() == {"int4"}
-    assert sha256_tree(tmp_path / "compressed") == sha256_tree(tmp_path / "candidates/int4")
+    """Every recipe; then again, from what was kept of those that did not fail; then up to the first that is small."""
+    recipes = {"int8": INT8, "int4": INT4}
+    measured = run(project, tmp_path, recipes, LIMITS)
+    found = measured.metrics["candidates"]
+    chosen = measured.metrics["chosen"]
+    assert chosen == min(("int8", "int4"), key=lambda name: found[name]["bpb_loss_share"]["high"])
+    for good in (found["int8"], found["int4"]):
+        assert good["meets"] and good["changed_share"] > 0.9 and good["output_max_difference"] > 0
+        assert 0 <= good["reload_kl_nats"] < 0.01
+    assert found["int4"]["size_mb"] < found["int8"]["size_mb"]
+    assert measured.speed["dense"]["latency_ms_p50"] > 0 and measured.speed["candidates"].keys() == {"int8", "int4"}
+    assert sha256_tree(tmp_path / "compressed") == sha256_tree(tmp_path / "candidates" / chosen)
     card = json.loads((tmp_path / "compressed/model.json").read_text())
-    assert (card["loader"], card["recipe"], card["family"]) == ("onnxruntime-genai", "int4", "causal_lm")
+    assert (card["loader"], card["recipe"], card["family"]) == ("onnxruntime-genai", chosen, "causal_lm")
     assert card["dense_sha256"] == sha256_tree(project / "dense")
+
+    (tmp_path / "candidates").rename(tmp_path / "before")
+    shutil.rmtree(tmp_path / "compressed")
+    recipes = {"int8": INT8, "int4": INT4, "dearer": INT4}
+    between = (found["int8"]["size_share"] + found["int4"]["size_share"]) / 2
+    again = run(project, tmp_path, recipes, LIMITS | {"max_size_share": between}, search="ladder")
+    assert [(r["recipe"], r["taken"]) for r in again.metrics["ladder"]] == [
+        ("int8", True),
+        ("int4", True),
+        ("dearer", False),
+    ]
+    assert "int8 does not keep the contract: size_share" in again.metrics["ladder"][1]["why"]
+    assert again.metrics["ladder"][2]["why"] == "int4 keeps the contract"
+    for name in ("int8", "int4"):
+        assert sha256_tree(tmp_path / "candidates" / name) == sha256_tree(tmp_path / "before" / name)
 
 
 def test_what_cannot_be_is_refused_before_anything_is_exported(project: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"max_size_share: 0\.01 cannot be met"):
         run(project, tmp_path, {"int4": INT4}, LIMITS | {"max_size_share": 0.01})
-    with pytest.raises(ConfigError, match="names a folder"):
+    with pytest.raises(ValidationError, match="names a folder"):
         run(project, tmp_path, {"../int4": INT4}, LIMITS)
+    with pytest.raises(ValidationError, match="null otherwise"):
+        run(project, tmp_path, {"int4": INT4}, LIMITS, search="pareto")
+    pruning = {"name": "magnitude"} | methods.load("compress", "magnitude").SAMPLE.model_dump()
+    with pytest.raises(ConfigError, match=r"compress\.recipes\.int4: .*magnitude cannot come after rtn"):
+        run(project, tmp_path, {"int4": [*INT4, pruning]}, LIMITS)
+    with pytest.raises(ConfigError, match=r"named like 'no\.such\.layer'; there are lm_head"):
+        run(project, tmp_path, {"int4": [HEAD | {"layers": ["no.such.layer"]}]}, LIMITS)
     assert list(tmp_path.iterdir()) == []
+
+
+class Stumbling:
+    """A compressor that fails after half of a folder, the first time it is asked."""
+
+    def __init__(self, error: Exception) -> None:
+        self.errors = [error]
+
+    def key(self, recipe: Any) -> str:
+        return "one"
+
+    def write(self, name: str, recipe: Any, out: Path, kept: Path) -> Made:
+        out.mkdir(parents=True)
+        if self.errors:
+            raise self.errors.pop()
+        (out / "model.json").write_text("{}")
+        return Made({"skipped": {}}, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(NightforgeError("no room"), "no room"), (MemoryError("3 GB"), "it ran out of memory: 3 GB")],
+)
+def test_a_failure_is_told_and_never_kept(error: Exception, told: str, tmp_path: Path) -> None:
+    stumbling, out, work = Stumbling(error), tmp_path / "out", tmp_path / "work"
+    first = candidates.attempt(stumbling, [], out, work, lambda _: None)  # type: ignore[arg-type, return-value]
+    assert first.failed == f"NightforgeError: {told}" and not out.exists()
+    second = candidates.attempt(stumbling, [], out, work, lambda _: None)  # type: ignore[arg-type, return-value]
+    assert second.failed is None and second.made == Made({"skipped": {}}, None) and (out / "model.json").exists()
+
+
+def test_a_search_exchanges_values_by_their_address() -> None:
+    cfg = CompressConfig.model_validate(VALUES | {"recipes": {"int4": INT4}})
+    recipe = explore.varied(cfg, "int4", {"int4.1.block_size": 128, "int4.1.symmetric": False})
+    assert [(m.cfg.block_size, m.cfg.symmetric) for m in recipe] == [(64, True), (128, False)]
+    for address in ("int4.2.bits", "int4.1.bit", "int4.x.bits", "int4.1"):
+        with pytest.raises(ConfigError, match=r"the passes 0 rtn, 1 rtn"):
+            explore.varied(cfg, "int4", {address: 8})
+    with pytest.raises(ConfigError, match="there is no recipe 'int5'; there are int4"):
+        explore.varied(cfg, "int5", {})
+    with pytest.raises(ConfigError, match="bits"):
+        explore.varied(cfg, "int4", {"int4.1.bits": 7})
+
+
+@pytest.mark.slow
+def test_a_search_reports_its_front(project: Path, tmp_path: Path) -> None:
+    vary = {"int4.1.bits": [4, 8], "int4.1.block_size": [32, 128]}
+    measured = run(project, tmp_path, {"int4": INT4}, LIMITS, search="pareto", pareto={"trials": 3, "vary": vary})
+    taken = [rung for rung in measured.metrics["ladder"] if rung["taken"]]
+    assert set(measured.metrics["candidates"]) == {rung["recipe"] for rung in taken} and 1 <= len(taken) <= 3
+    assert len({rung["why"] for rung in taken}) == len(taken)
+    assert set(measured.speed["front"]) <= set(measured.metrics["candidates"])
 
 
 def test_another_model_than_the_gate_opened_for_is_refused(project: Path, tmp_path: Path) -> None:
