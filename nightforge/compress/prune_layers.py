@@ -1,7 +1,8 @@
 """Whole blocks are taken out: the model gets shallower, and every part of it that runs gets faster in proportion.
 
 By influence: Men et al. 2024 (ShortGPT, 2403.03853, §3.2), who found those blocks dispensable whose output hardly turns
-from their input; by loss: one after the other, the block without which the calibration rows cost least.
+from their input; by loss: one after the other, the block without which the calibration rows cost least; evenly spaced:
+the student that DistilBERT begins with (Sanh et al. 2019, 1910.01108, §3), to be trained by `distill`.
 """
 
 import re
@@ -30,9 +31,10 @@ class Config(config.Config):
 
     remove: int = Field(ge=1)
     """Blocks that are taken out."""
-    by: Literal["influence", "loss"]
+    by: Literal["influence", "loss", "even"]
     """`influence`: those that turn what passes through them least, in one look at the calibration rows; `loss`: those
-    without which the rows cost least, which takes a look at them for each block that is left, `remove` times."""
+    without which the rows cost least, which takes a look at them for each block that is left, `remove` times; `even`:
+    such that those that stay are evenly spaced, the first and the last among them."""
 
 
 SAMPLE = Config(remove=1, by="influence")
@@ -65,6 +67,8 @@ def apply(held: Held, given: Given, cfg: Config) -> Held:
     _enough(count, cfg)
     if cfg.by == "loss":
         stay = _by_loss(model, given, cfg.remove)
+    elif cfg.by == "even":
+        stay = evenly(count, count - cfg.remove)
     else:
         found = given.keep("influence", lambda: {"influence": influence(model, given.calibration)})
         stay = _shrink.most(found["influence"], count - cfg.remove).tolist()
@@ -78,6 +82,12 @@ def apply(held: Held, given: Given, cfg: Config) -> Held:
     _shrink.settle(model, changes, shapes)
     held.skipped = _renumbered(held.skipped, stay)
     return held
+
+
+def evenly(there: int, wanted: int) -> list[int]:
+    """Numbers of so many of the blocks, evenly spaced; of one, the first."""
+    gaps = max(1, wanted - 1)
+    return [(2 * i * (there - 1) + gaps) // (2 * gaps) for i in range(wanted)]  # the nearest, halves up
 
 
 @torch.no_grad()

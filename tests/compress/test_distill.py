@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from nightforge.compress import _recover, distill, rtn
+from nightforge.compress import _recover, distill, prune_layers, rtn
 from nightforge.compress._context import Context
 from nightforge.compress._trained import Adapted, Kept, Rounded, Scaled, attach, settle
 from nightforge.corpus import Corpus
@@ -160,6 +160,14 @@ def test_low_rank_layers_and_masks_without_grids(small: Small) -> None:
     assert not gate[:, ::2].any() and gate[:, 1::2].any() and not held.grids
     figures = held.notes[0][1]
     assert figures["nats_after"] < figures["nats_before"] - 0.1
+
+
+def test_a_student_of_fewer_blocks_learns_from_the_whole(small: Small) -> None:
+    """Its blocks are compared with the teacher's on the way, too."""
+    held = prune_layers.apply(small.held(), small.given, prune_layers.Config(remove=1, by="even"))
+    figures = distill.apply(held, small.given, config(trains="all", hidden=0.5)).notes[0][1]
+    lost = figures["nats_before"] - figures["nats_teacher"]
+    assert lost > 0.2 and figures["nats_before"] - figures["nats_after"] > 0.5 * lost
 
 
 def test_a_second_start_does_not_train_again(small: Small) -> None:

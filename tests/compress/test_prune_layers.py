@@ -18,7 +18,7 @@ def config(**values: object) -> prune_layers.Config:
     return prune_layers.Config(**prune_layers.SAMPLE.model_dump() | values)
 
 
-@pytest.mark.parametrize("by", ["influence", "loss"])
+@pytest.mark.parametrize("by", ["influence", "loss", "even"])
 def test_a_plain_smaller_model(small: Small, by: str) -> None:
     cfg = config(by=by)
     held = prune_layers.apply(small.held(), small.given, cfg)
@@ -27,6 +27,19 @@ def test_a_plain_smaller_model(small: Small, by: str) -> None:
     least = prune_layers.least({n: Footprint(tuple(p.shape), 32) for n, p in small.model.named_parameters()}, cfg)
     assert {n: one.shape for n, one in least.items()} == {n: tuple(p.shape) for n, p in again.named_parameters()}
     assert small.nats(small.model) < small.nats(again)
+
+
+def test_evenly_spaced_with_both_ends(small: Small) -> None:
+    assert prune_layers.evenly(12, 6) == [0, 2, 4, 7, 9, 11]
+    assert prune_layers.evenly(5, 1) == [0]
+    for there in range(2, 40):
+        for wanted in range(1, there):
+            kept = prune_layers.evenly(there, wanted)
+            assert len(set(kept)) == wanted and kept == sorted(kept) and kept[0] == 0
+            assert wanted == 1 or kept[-1] == there - 1
+    held = prune_layers.apply(small.held(), small.given, config(by="even"))
+    for block, old in zip(held.model.model.layers, (0, 2), strict=True):
+        assert block.mlp.up_proj.weight.equal(small.model.model.layers[old].mlp.up_proj.weight)
 
 
 @pytest.mark.parametrize("idle", [0, 1, 2])
