@@ -59,10 +59,11 @@ def integer_share(folder: Path) -> float:
         if node.op_type not in INTEGER_OPS:
             continue
         at = INTEGER_OPS[node.op_type]
-        bits = next((a.i for a in node.attribute if a.name == "bits"), 4)
+        values = {a.name: a.i for a in node.attribute}
         helpers |= {cast.get(name, name) for name in node.input} - {node.input[1 - at]}
         if node.input[at] in sizes:
-            integers[node.input[at]] = sizes[node.input[at]] * 8 // bits
+            whole = values["K"] * values["N"] if "K" in values else 0  # the last block of a row may be filled up
+            integers[node.input[at]] = whole or sizes[node.input[at]] * 8 // values.get("bits", 4)
     rest = sum(size for name, size in sizes.items() if name not in helpers)
     total = sum(integers.values()) + rest
     return sum(integers.values()) / total if total else 0.0

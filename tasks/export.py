@@ -28,7 +28,7 @@ def in_fresh_process(exporter: Method, dense: Path, out: Path, precision: str, o
         DataError: it ended well and left a file out.
     """
     with tempfile.TemporaryDirectory(prefix="nightforge-export-") as name:
-        exporter.module.write(_built(exporter, dense, Path(name), precision, options), dense, out)
+        exporter.module.write(build(exporter, dense, Path(name), precision, options), dense, out)
 
 
 def write_genai(exporter: Method, held: Held, plain: Path, out: Path) -> dict[str, str]:
@@ -48,13 +48,13 @@ def write_genai(exporter: Method, held: Held, plain: Path, out: Path) -> dict[st
         DataError: it left a file out, or what it wrote is another model than the one in memory.
     """
     with tempfile.TemporaryDirectory(prefix="nightforge-export-") as name:
-        built = _built(exporter, plain, Path(name), "fp32", {})
+        built = build(exporter, plain, Path(name), "fp32", {})
         larger: dict[str, str] = exporter.module.hold(built, held, exporter.cfg)
         exporter.module.write(built, plain, out)
     return larger
 
 
-def _built(exporter: Method, dense: Path, folder: Path, precision: str, options: Mapping[str, str]) -> Path:
+def build(exporter: Method, dense: Path, folder: Path, precision: str, options: Mapping[str, str]) -> Path:
     """What the builder makes of the dense folder, within a temporary folder."""
     built = folder / "built"
     try:
