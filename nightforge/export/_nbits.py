@@ -36,8 +36,10 @@ class Packed(NamedTuple):
         """What a file holds, by the ends of the names."""
         zeros: dict[str, Array] = {} if self.zeros is None else {"_zeros": self.zeros}
         scales: Array = self.scales
-        if (self.scales.astype(np.float16) == self.scales).all():
-            scales = self.scales.astype(np.float16)  # nothing is lost: the file says it in half of the bytes
+        with np.errstate(over="ignore"):
+            halves = self.scales.astype(np.float16)
+        if (halves == self.scales).all():  # then nothing is lost in half of the bytes
+            scales = halves
         return {f"_q{self.bits}": self.weight, "_scales": scales, **zeros}
 
 
