@@ -1,0 +1,97 @@
+"""A recipe that is killed while it works goes on at the layer where it was, and ends with the same bytes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nightforge import blocks
+from nightforge.scoring import Encoded
+from tasks import recipes
+
+ROOT = Path(__file__).parent.parent.parent
+SCRIPT = """
+import hashlib, sys
+from pathlib import Path
+import torch
+from nightforge import methods
+from nightforge.blocks import Rows
+from nightforge.compress._pass import Given, made_at_once
+from nightforge.held import Held
+from tasks import recipes
+from transformers import LlamaConfig, LlamaForCausalLM
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+shape = dict(hidden_size=64, intermediate_size=256, num_hidden_layers=3, num_attention_heads=2, vocab_size=300)
+model = LlamaForCausalLM(LlamaConfig(**shape)).eval()
+ids = torch.randint(0, 300, (8, 32))
+given = Given([Rows(ids, torch.ones_like(ids).bool())], None, None, None, None, 1, made_at_once)
+values = methods.load("compress", "gptq").SAMPLE.model_dump() | {"name": "gptq"}
+recipe = [methods.choose("compress", values | {"layers": [layers]}) for layers in ("lm_head", "model.layers.*")]
+held = recipes.applied(recipe, Held(model), given, Path(sys.argv[1]))
+h = hashlib.sha256()
+for name, value in held.model.state_dict().items():
+    h.update(name.encode() + value.numpy().tobytes())
+print("sha256", h.hexdigest(), len(held.grids))
+"""
+
+
+def started(kept: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(kept)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    out, _ = process.communicate(timeout=300)
+    return out.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_killed_and_begun_again_is_uninterrupted(tmp_path: Path) -> None:
+    whole, cut = started(tmp_path / "whole"), started(tmp_path / "cut")
+    kept = tmp_path / "cut" / "1"
+    while len(list(kept.glob("*.safetensors"))) < 8:
+        assert cut.poll() is None, "it ended before it could be killed"
+        time.sleep(0.001)
+    cut.send_signal(signal.SIGKILL)
+    cut.wait()
+    before = {path.name: path.stat().st_mtime_ns for path in kept.glob("*.safetensors")}
+    assert 8 <= len(before) < 21, "it was killed on the way"
+    again = ended(started(tmp_path / "cut"))
+    assert again == ended(whole) and again.endswith(" 22")
+    after = {path.name: path.stat().st_mtime_ns for path in kept.glob("*.safetensors")}
+    assert len(after) == 21 and before.items() <= after.items(), "what was made was not made again"
+
+
+def test_tensors_are_made_once(tmp_path: Path) -> None:
+    keep, calls = recipes.keeper(tmp_path / "0"), []
+
+    def make() -> dict[str, torch.Tensor]:
+        calls.append(1)
+        return {"weight": torch.arange(6.0).reshape(2, 3).T}  # not contiguous
+
+    first, second = (keep("model.layers.0", make) for _ in range(2))
+    assert first["weight"].equal(second["weight"]) and len(calls) == 1
+    (tmp_path / "0" / "other.half").write_bytes(b"half")
+    assert keep("other", make)["weight"].equal(first["weight"]) and len(calls) == 2
+
+
+def test_calibration_rows_are_the_first_and_cut_to_the_context() -> None:
+    documents = [Encoded(list(range(1, 1 + size)), [2] * size) for size in (5, 1, 9, 4)]
+
+    def tokens(rows: list[blocks.Rows]) -> Any:
+        return sorted(r[m].tolist() for one in rows for r, m in zip(one.ids, one.mask, strict=True))
+
+    assert tokens(recipes.rows(documents, 10, 6)) == [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6], [1, 7, 8, 9]]
+    assert len(tokens(recipes.rows(documents, 10**6, 6))) == 4
