@@ -41,12 +41,7 @@ def start(
         ConfigError: the vocabulary has no room, or an ability needs a starting model.
         DataError: the starting model does not fit its tokenizer, or holds numbers that are not finite.
     """
-    if cfg.family.module.CLASS == "AutoModelForMaskedLM" and _has("evaluate"):
-        raise ConfigError(
-            "train.family: a masked model ends with the stage `train`, for it generates nothing that could be timed, "
-            "and its pseudo-likelihood compares with no other family's bits per byte. Take the stages from `evaluate` "
-            "on out of dvc.yaml (docs/training.md), or choose another family."
-        )
+    _refuse_masked(cfg.family.module.CLASS)
     rows = list(shards.rows(vectors)) if vectors else []
     expansion: dict[str, Any] = {}
     if cfg.model == SCRATCH:
@@ -63,23 +58,39 @@ def start(
         vocabulary.add_labels(model, words, labels)
         if cfg.expand:
             expansion = _expanded(cfg.expand, model, words, texts(), worth)
-    if _has("compress") and (window := getattr(model.config, "sliding_window", None)):
-        raise ConfigError(
-            f"train: expected a network that the stage `compress` can score, got one with a sliding window of {window} "
-            "tokens, which the exported model keeps in a cache of its own. Set train.family.window: null, start from "
-            "another model, or take the stages from `compress` on out of dvc.yaml."
-        )
-    if _has("compress") and not any(getattr(model.config, "no_rope_layers", None) or [1]):
-        raise ConfigError(
-            "train.family.rope_theta: expected positions, for the stage `compress` exports no network without. "
-            "Name a number, or take the stages from `compress` on out of dvc.yaml."
-        )
+    if _has("compress"):
+        _refuse_unexported(model)
     if rows:
         places = np.array([row["vector"] for row in rows], dtype=np.float32)
         entities.give_tokens(model, words, [row["name"] for row in rows], places)
     if cfg.adapter:
         model = cfg.adapter.module.attach(model, cfg.adapter.cfg, range(known, len(words)))
     return Started(model, words, expansion)
+
+
+def _refuse_masked(kind: str) -> None:
+    """A masked model goes no further than training."""
+    if kind == "AutoModelForMaskedLM" and _has("evaluate"):
+        raise ConfigError(
+            "train.family: a masked model ends with the stage `train`, for it generates nothing that could be timed, "
+            "and its pseudo-likelihood compares with no other family's bits per byte. Take the stages from `evaluate` "
+            "on out of dvc.yaml (docs/training.md), or choose another family."
+        )
+
+
+def _refuse_unexported(model: Any) -> None:
+    """What the exported model would compute otherwise is refused before it is trained."""
+    if window := getattr(model.config, "sliding_window", None):
+        raise ConfigError(
+            f"train: expected a network that the stage `compress` can score, got one with a sliding window of {window} "
+            "tokens, which the exported model keeps in a cache of its own. Set train.family.window: null, start from "
+            "another model, or take the stages from `compress` on out of dvc.yaml."
+        )
+    if not any(getattr(model.config, "no_rope_layers", None) or [1]):
+        raise ConfigError(
+            "train.family.rope_theta: expected positions, for the stage `compress` exports no network without. "
+            "Name a number, or take the stages from `compress` on out of dvc.yaml."
+        )
 
 
 def _from_scratch(cfg: TrainConfig, texts: Iterable[str], labels: set[str], named: int) -> tuple[Any, Any]:
