@@ -1,7 +1,7 @@
 """Training of a compressed model, by the loop that trains all: against the dense model, the ground truth, or both."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,9 +10,9 @@ from pydantic import Field
 from torch.nn import functional
 
 from nightforge import activations, config, loop
-from nightforge.batching import Data
 from nightforge.compress._pass import Footprint, Given
 from nightforge.compress._trained import Trains, attach, settle, state
+from nightforge.compress._written import Written, written
 from nightforge.errors import ConfigError, DataError
 from nightforge.held import Held, Tensors
 from nightforge.precision import device
@@ -21,8 +21,6 @@ from nightforge.training import At, Settings, Turn
 
 FIGURES = "figures"
 NAMES = ("nats_before", "nats_after", "nats_teacher", "best_step")
-Material = Callable[[Data, Any], Data]
-"""(train split, teacher) → what is trained on."""
 
 
 class Config(config.Config):
@@ -83,7 +81,7 @@ def recover(
     trains: Trains,
     rank: int | None,
     latent: Tensors | None = None,
-    material: Material = lambda split, teacher: split,
+    texts: Written | None = None,
 ) -> dict[str, float]:
     """Train what may be trained, and keep what scored best on the validation split, the start included.
 
@@ -94,7 +92,7 @@ def recover(
         given: all of it is used but the calibration rows and the size.
         cfg: of the training.
         trains, rank, latent: see `attach`.
-        material: what is trained on.
+        texts: what the teacher writes to be trained on; without it, the train split is.
 
     Returns:
         Nats per token on validation, `nats_before` and `nats_after`, of the teacher too where there is one
@@ -107,7 +105,7 @@ def recover(
     attach(held, trains, rank, given.seed, latent or {})
     held.model.to(device())
     with _threads(cfg.loop.threads):
-        trained = given.keep("trained", lambda: _train(held, given, cfg, material))
+        trained = given.keep("trained", lambda: _train(held, given, cfg, texts))
     figures = dict(zip(NAMES, trained.pop(FIGURES).tolist(), strict=True))
     held.model.load_state_dict(trained, strict=False)
     settle(held)
@@ -115,10 +113,11 @@ def recover(
     return {name: value for name, value in figures.items() if not math.isnan(value)}
 
 
-def _train(held: Held, given: Given, cfg: Config, material: Material) -> Tensors:
+def _train(held: Held, given: Given, cfg: Config, texts: Written | None) -> Tensors:
     """The trained numbers by name, and the figures in the order of NAMES; NaN stands for one that there is not."""
     model, before = held.model, given.validate(held.model)
-    teacher = _teacher(given, model, before, cfg.hidden > 0) if cfg.alpha or cfg.hidden else None
+    needed = cfg.alpha or cfg.hidden or texts
+    teacher = _teacher(given, model, before, cfg.hidden > 0) if needed else None
     if cfg.loop.recompute:
         activations.recompute(model)
 
@@ -127,7 +126,9 @@ def _train(held: Held, given: Given, cfg: Config, material: Material) -> Tensors
 
     run = loop.start(model, [Turn("", "", loss)], cfg.loop, given.seed, cfg.loop.precision)
     run.best, run.best_weights = before, {k: v.detach().clone() for k, v in model.state_dict().items()}
-    for _ in loop.steps(run, material(given.data(), teacher), given.validate):
+    split = given.data()
+    data = written(teacher, split, texts, given.seed) if texts else split
+    for _ in loop.steps(run, data, given.validate):
         pass
     if cfg.loop.recompute:
         model.gradient_checkpointing_disable()
@@ -159,7 +160,7 @@ def distance(
     logits = out.logits[learnt].float()  # (tokens, vocab)
     nats = functional.cross_entropy(logits, targets[learnt], reduction="sum")
     total, seen = (1 - cfg.alpha) * nats, {"nats": float(nats.detach())}
-    if teacher is None:
+    if not (cfg.alpha or cfg.hidden):
         return total, seen
     with torch.no_grad():
         known = teacher(**asked)

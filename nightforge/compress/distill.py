@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from nightforge.compress import _pass, _recover
 from nightforge.compress._context import Context, refuse_other
 from nightforge.compress._pass import Given, Kind
+from nightforge.compress._written import Written
 from nightforge.held import Held
 
 COMPATIBLE = _pass.COMPATIBLE
@@ -28,6 +29,8 @@ class Config(_recover.Config):
     """`all` weights; only `scales` of grids, norms and biases; or `lora`: adapters, scales, norms and biases."""
     rank: int | None = Field(ge=1, le=4096)
     """Rank of each adapter; null where there are none."""
+    texts: Written | None
+    """Train on texts that the teacher writes in place of the train split (sequence-level distillation); or null."""
 
     @model_validator(mode="after")
     def _ranked(self) -> "Config":
@@ -36,7 +39,7 @@ class Config(_recover.Config):
         return self
 
 
-SAMPLE = Config(loop=_recover.SAMPLE_LOOP, alpha=0.5, temperature=2.0, hidden=0.1, trains="lora", rank=4)
+SAMPLE = Config(loop=_recover.SAMPLE_LOOP, alpha=0.5, temperature=2.0, hidden=0.1, trains="lora", rank=4, texts=None)
 
 
 def check(context: Context, cfg: Config) -> None:
@@ -51,5 +54,5 @@ def check(context: Context, cfg: Config) -> None:
 
 def apply(held: Held, given: Given, cfg: Config) -> Held:
     """Train; `held` is changed in place, and has the figures in its notes."""
-    held.notes.append(("distill", _recover.recover(held, given, cfg, cfg.trains, cfg.rank)))
+    held.notes.append(("distill", _recover.recover(held, given, cfg, cfg.trains, cfg.rank, texts=cfg.texts)))
     return held

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch.nn import functional
 from nightforge.compress import _recover, distill, prune_layers, rtn
 from nightforge.compress._context import Context
 from nightforge.compress._trained import Adapted, Kept, Rounded, Scaled, attach, settle
+from nightforge.compress._written import Written, written
 from nightforge.corpus import Corpus
 from nightforge.errors import ConfigError, DataError
 from nightforge.grids import Grid, Spec, encode, fit
@@ -29,7 +31,7 @@ def config(**changes: Any) -> distill.Config:
     if "lr" in changes:
         optimizer = loop.model_dump()["optimizer"] | {"lr": changes.pop("lr")}
         loop = type(loop)(**loop.model_dump() | {"optimizer": optimizer})
-    values = {"loop": loop, "trains": "scales", "rank": None, "alpha": 0.5, "hidden": 0.0}
+    values = {"loop": loop, "trains": "scales", "rank": None, "alpha": 0.5, "hidden": 0.0, "texts": None}
     return distill.SAMPLE.model_copy(update=values | changes)
 
 
@@ -168,6 +170,24 @@ def test_a_student_of_fewer_blocks_learns_from_the_whole(small: Small) -> None:
     figures = distill.apply(held, small.given, config(trains="all", hidden=0.5)).notes[0][1]
     lost = figures["nats_before"] - figures["nats_teacher"]
     assert lost > 0.2 and figures["nats_before"] - figures["nats_after"] > 0.5 * lost
+
+
+def test_the_teacher_writes_what_is_trained_on(small: Small) -> None:
+    """Texts go on from rows of the split, which are not learnt, and end where the teacher ends them."""
+    split: Corpus = small.given.data()  # type: ignore[assignment]
+    asked = Written(texts=70, prompt_tokens=4, new_tokens=40, temperature=0.7, top_p=0.9)
+    made = written(small.model, split, asked, 3)
+    end = small.model.config.eos_token_id
+    starts = {tuple(split.ids[a : a + 4].tolist()) for a in split.starts[:-1]}
+    assert len(made.sizes) == 70 and len({made.ids[a:b].tobytes() for a, b in pairwise(made.starts)}) > 60
+    for begin, stop in pairwise(made.starts):
+        assert tuple(made.ids[begin : begin + 4].tolist()) in starts
+        assert made.learnt[begin:stop].tolist() == [False] * 4 + [True] * (stop - begin - 4)
+        assert stop - begin == 44 or made.ids[stop - 1] == end
+    assert written(small.model, split, asked, 3).ids.tolist() == made.ids.tolist()
+    held = rounded(small)
+    figures = distill.apply(held, small.given, config(alpha=0.0, texts=asked, steps=20)).notes[0][1]
+    assert figures["nats_after"] < figures["nats_before"] and "nats_teacher" in figures
 
 
 def test_a_second_start_does_not_train_again(small: Small) -> None:
