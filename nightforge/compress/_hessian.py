@@ -4,6 +4,7 @@ Frantar et al. 2022 (GPTQ, 2210.17323, alg. 1) and 2023 (SparseGPT, 2301.00774, 
 settled alone: to the nearest integers, or to zeros where a mask says so.
 """
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -17,12 +18,12 @@ Settle = Callable[[torch.Tensor, int], torch.Tensor]
 the end of its block are up to date; to look further, look when the column is the first of a block."""
 
 
-def inverse_root(gram: torch.Tensor, damp: float) -> torch.Tensor:
-    """The upper Cholesky factor U of the inverse Hessian, UᵀU = (gram + damp · mean(diag) · 1)⁻¹: (inputs, inputs).
+def regular(gram: torch.Tensor, damp: float) -> torch.Tensor:
+    """The Hessian, made regular: gram + damp · mean(diag) · 1, (inputs, inputs) float64.
 
     An input that is always zero counts as one that is not, or nothing could be inverted; what its weight is makes no
     difference. With fewer tokens than inputs the Gram matrix is singular, and the damping alone makes it regular: it
-    grows tenfold until it does.
+    grows tenfold until it does, which is warned of.
 
     Args:
         gram: Σ xᵀx (inputs, inputs).
@@ -36,13 +37,30 @@ def inverse_root(gram: torch.Tensor, damp: float) -> torch.Tensor:
     hessian = gram.double()
     diagonal = hessian.diagonal()
     hessian = hessian + torch.diag((diagonal == 0).double() * diagonal.mean().clamp_min(1e-30))
-    added = damp * hessian.diagonal().mean()
+    mean, grown = hessian.diagonal().mean(), damp
     while True:
-        root, failed = torch.linalg.cholesky_ex(hessian + added * torch.eye(len(hessian), dtype=torch.float64))
-        if not failed:
-            factor: torch.Tensor = torch.linalg.cholesky(torch.cholesky_inverse(root), upper=True)
-            return factor.float()
-        added = added * 10
+        damped = hessian + grown * mean * torch.eye(len(hessian), dtype=torch.float64)
+        if not torch.linalg.cholesky_ex(damped).info:
+            break
+        grown *= 10
+    if grown > damp:
+        warnings.warn(f"a Hessian of {len(gram)} inputs was singular at damp {damp}: {grown:g} was taken", stacklevel=2)
+    return damped
+
+
+def inverse_root(gram: torch.Tensor, damp: float) -> torch.Tensor:
+    """The upper Cholesky factor of the inverse of the Hessian; arguments and errors as those of `regular`."""
+    return root_of_inverse(regular(gram, damp))
+
+
+def root_of_inverse(hessian: torch.Tensor) -> torch.Tensor:
+    """The upper Cholesky factor U of the inverse, UᵀU = hessian⁻¹: (inputs, inputs) float32.
+
+    Args:
+        hessian: as `regular` gives it.
+    """
+    root: torch.Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True)
+    return root.float()
 
 
 def sweep(weight: torch.Tensor, root: torch.Tensor, settle: Settle) -> torch.Tensor:

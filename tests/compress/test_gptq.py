@@ -1,14 +1,16 @@
 """GPTQ against its definition, column by column, and against rounding alone."""
 
+from itertools import product
+
 import pytest
 import torch
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from nightforge import grids
-from nightforge.compress import gptq, rtn
+from nightforge.compress import _descent, _hessian, gptq, rtn
 from nightforge.errors import DataError
-from nightforge.grids import Spec
+from nightforge.grids import Grid, Spec
 from tests.small_lm import Small
 
 
@@ -49,7 +51,7 @@ def by_definition(weight: torch.Tensor, gram: torch.Tensor, spec: Spec, damp: fl
 def test_it_is_optimal_brain_quantization_in_its_order(act_order: bool, symmetric: bool) -> None:
     weight, gram = case(1, 6, 40, 200)  # 40 is not a multiple of 16
     spec = Spec(4, 16, symmetric)
-    grid = gptq.rounded(weight, gram, spec, 0.01, act_order)
+    grid = gptq.rounded(weight, gram, spec, 0.01, act_order, 0)
     order = gram.diagonal().argsort(descending=True, stable=True).tolist() if act_order else list(range(40))
     torch.testing.assert_close(grid.values(), by_definition(weight, gram, spec, 0.01, order), rtol=1e-4, atol=1e-4)
 
@@ -59,13 +61,15 @@ def test_it_loses_less_than_rounding(seed: int, bits: int, symmetric: bool, inpu
     weight, gram = case(seed, 16, inputs, 2 * inputs)
     spec = Spec(bits, 32, symmetric)
     nearest = grids.encode(weight, spec, *grids.fit(weight, spec)).values()
-    assert lost(weight, gram, gptq.rounded(weight, gram, spec, 0.01, True).values()) < 0.8 * lost(weight, gram, nearest)
+    assert lost(weight, gram, gptq.rounded(weight, gram, spec, 0.01, True, 0).values()) < 0.8 * lost(
+        weight, gram, nearest
+    )
 
 
 def test_inputs_that_hang_together_in_nothing_leave_rounding() -> None:
     weight, _ = case(3, 8, 64, 1)
     spec = Spec(4, 32, True)
-    grid = gptq.rounded(weight, torch.eye(64), spec, 0.01, True)
+    grid = gptq.rounded(weight, torch.eye(64), spec, 0.01, True, 0)
     assert grid.values().equal(grids.encode(weight, spec, *grids.fit(weight, spec, torch.ones(64))).values())
 
 
@@ -74,7 +78,7 @@ def test_a_singular_hessian_and_inputs_that_never_come(tokens: int) -> None:
     weight, gram = case(4, 8, 48, tokens)
     gram[:, 7] = gram[7] = 0
     weight[2] = 0
-    grid = gptq.rounded(weight, gram, Spec(4, 16, True), 0.01, True)
+    grid = gptq.rounded(weight, gram, Spec(4, 16, True), 0.01, True, 0)
     assert grid.values().isfinite().all() and not grid.values()[2].any()
     assert (grid.values() - weight).abs().max() < weight.abs().max()
 
@@ -83,7 +87,53 @@ def test_what_is_pruned_stays_zero() -> None:
     weight, gram = case(5, 8, 64, 200)
     weight[:, ::2] = 0
     for symmetric in (True, False):
-        assert not gptq.rounded(weight, gram, Spec(4, 32, symmetric), 0.01, True).values()[:, ::2].any()
+        assert not gptq.rounded(weight, gram, Spec(4, 32, symmetric), 0.01, True, 2).values()[:, ::2].any()
+
+
+def test_a_hessian_that_damping_leaves_singular_is_damped_more_and_said_so() -> None:
+    weight, gram = case(6, 8, 48, 3)
+    with pytest.warns(UserWarning, match="singular at damp 1e-18"):
+        grid = gptq.rounded(weight, gram, Spec(4, 16, True), 1e-18, True, 1)
+    assert grid.values().isfinite().all()
+
+
+@drawn(st.integers(0, 999), st.sampled_from([2, 4]), st.booleans(), st.integers(20, 80))
+def test_scales_and_integers_in_turns_never_lose_more(seed: int, bits: int, symmetric: bool, inputs: int) -> None:
+    weight, gram = case(seed, 8, inputs, 2 * inputs)
+    spec, hessian = Spec(bits, 16, symmetric), _hessian.regular(gram, 0.01)
+    grid = grids.encode(weight, spec, *grids.fit(weight, spec))
+    for _ in range(3):
+        before = lost(weight, hessian, grid.values())
+        grid = _descent.rescaled(weight, hessian, grid)
+        between = lost(weight, hessian, grid.values())
+        grid = _descent.rounded_anew(weight, hessian, grid)
+        assert lost(weight, hessian, grid.values()) <= between * (1 + 1e-5) <= before * (1 + 1e-4)
+
+
+def test_scales_are_those_of_least_squares() -> None:
+    weight, gram = case(7, 5, 40, 200)
+    spec, hessian = Spec(4, 16, False), _hessian.regular(gram, 0.01)
+    grid = grids.encode(weight, spec, *grids.fit(weight, spec))
+    root = torch.linalg.cholesky(hessian, upper=True)  # ‖W Uᵀ‖ = ‖W X‖
+    for row, scales in enumerate(_descent.rescaled(weight, hessian, grid).scales):
+        steps = torch.zeros(40, 3, dtype=torch.float64)
+        for i, block in enumerate(grid.block_of()):
+            steps[i, block] = float(grid.ints[row, i]) - float(grid.zeros[row, block])
+        best = torch.linalg.lstsq(root @ steps, root @ weight[row].double()).solution
+        torch.testing.assert_close(scales.double(), best, rtol=1e-4, atol=1e-6)
+
+
+def test_no_integer_alone_could_be_better_when_rounds_change_nothing() -> None:
+    weight, gram = case(8, 2, 24, 100)
+    spec, hessian = Spec(3, 8, True), _hessian.regular(gram, 0.01)
+    grid = grids.encode(weight, spec, *grids.fit(weight, spec))
+    for _ in range(20):
+        grid = _descent.rounded_anew(weight, hessian, grid)
+    best = lost(weight, hessian, grid.values())
+    for row, column, new in product(range(2), range(24), range(8)):
+        ints = grid.ints.clone()
+        ints[row, column] = new
+        assert lost(weight, hessian, Grid(spec, ints, grid.scales, grid.zeros).values()) >= best * (1 - 1e-6)
 
 
 def test_on_a_model_it_loses_less_than_rounding_at_two_bits(small: Small) -> None:
