@@ -28,7 +28,7 @@ class Config(_quantize.Rounding):
     act_order: bool
     """Whether the columns of the largest inputs are rounded first, or from left to right."""
     rounds: int = Field(ge=0, le=20)
-    """How often, after that, scales are fitted and integers rounded anew for each other; 3 take a tenth off the error."""
+    """How often, after that, scales are fitted and integers rounded anew for each other; 3 take off a tenth."""
 
 
 SAMPLE = Config(layers=["model.layers.*"], bits=4, block_size=32, symmetric=True, damp=0.01, act_order=True, rounds=3)
