@@ -17,6 +17,7 @@ from tasks import compress_seq2seq, probe, score, shards
 from tasks.compressing import CompressConfig, Inputs
 from tasks.hashing import size_mb
 
+pytestmark = pytest.mark.slow  # two exports
 PAIRS = [
     (f"what is {a}?", f"{a} is a {b}" * (1 + i)) for i, (a, b) in enumerate((("oak", "tree"), ("a heron", "bird")))
 ]
