@@ -18,8 +18,6 @@ from tasks.hashing import sha256_tree
 from tasks.score import Scores
 from tasks.stage import CODE_ROOT
 
-CODE = ("nightforge/compress", "nightforge/export", "nightforge/grids.py", "nightforge/blocks.py", "nightforge/held.py")
-"""What a compressed model is made by; another version of it makes another."""
 Recipe = list[Method]
 Choice = int | float | str | bool | None
 
@@ -152,7 +150,9 @@ def key(inputs: Inputs, recipe: Recipe) -> str:
     }
     h = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     read = [inputs.dense, *(inputs.splits / name for name in ("calibration", "train", "validation"))]
-    for path in [*read, *(CODE_ROOT / name for name in CODE)]:
+    for path in read:
         if path.exists():
             h.update(sha256_tree(path).encode())
+    for file in sorted(file for room in ("nightforge", "tasks") for file in (CODE_ROOT / room).rglob("*.py")):
+        h.update(file.read_bytes())
     return h.hexdigest()[:16]
