@@ -43,6 +43,7 @@ def generate(
     refused_too: bool = False,
 ) -> list[str]:
     """Sample `n` texts of a class, each going on from `prompt`; a text is returned without its label, with its prompt.
+    An encoder-decoder answers the prompt, and its answers are returned.
 
     A `temperature` of 0 takes the likeliest token each time. The same seed gives the same texts. Of images and sounds
     the files are returned that `n` of the label, or of each, were written to.
@@ -60,13 +61,18 @@ def generate(
     folder = _folder(project, model)
     if model == "compressed" and not refused_too:
         _accepted(project)
-    if models.card(folder)["loader"] in ARRAYS:
+    card = models.card(folder)
+    if card["loader"] in ARRAYS:
         if prompt:
             raise ConfigError(f"a prompt is for models of texts, got {prompt!r}: ask for images and sounds by --label.")
         made_of: list[str] = import_module("tasks.generate_array").generate(folder, project, label, n, seed)
         return made_of
     tokenizer = _tokenizer(folder)
     start = [label_token(tokenizer, label), *tokenizer.encode(prompt, add_special_tokens=False).ids]
+    if card.get("class") == models.SEQ2SEQ:
+        respond = import_module("tasks.generate_seq2seq").respond
+        answers = respond(folder, start, n, max_new_tokens, temperature, seed)
+        return [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
     sample = _sample_onnx if model == "compressed" else _sample_dense
     made = sample(folder, start, Sampling(n, _longest(folder, start, max_new_tokens), temperature, seed))
     return [tokenizer.decode(ids, skip_special_tokens=True) for ids in made]

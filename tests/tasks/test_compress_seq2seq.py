@@ -13,7 +13,7 @@ from nightforge.contract import Contract
 from nightforge.errors import ConfigError
 from nightforge.records import Record, pair_text
 from nightforge.train import seq2seq
-from tasks import compress_seq2seq, probe, score, shards
+from tasks import compress_seq2seq, generate_seq2seq, probe, score, shards
 from tasks.compressing import CompressConfig, Inputs
 from tasks.hashing import size_mb
 
@@ -32,6 +32,8 @@ RECIPES = {
 }
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "examples/images/params.yaml").read_text(encoding="utf-8"))
 CONFIG = CompressConfig.model_validate(PARAMS["compress"] | {"recipes": RECIPES})
+
+BOTH = ("dense", "same")
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +96,12 @@ def test_graphs_respond_as_the_network_does_token_by_token(project: Path) -> Non
     assert [next(response) for _ in wanted] == wanted
     speed = probe.measure(project / "int8", [[5, 9, 14], [7, 30, 8]], 6)
     assert 0 < speed["latency_ms_p50"] <= speed["latency_ms_p95"] and speed["tokens_per_s"] > 0
+
+
+def test_it_answers_by_the_command_line_too(project: Path) -> None:
+    prompt, one = [5, 9, 14, 7, 30], {"n": 2, "new_tokens": 8}
+    greedy = {name: generate_seq2seq.respond(project / name, prompt, **one, temperature=0, seed=1) for name in BOTH}
+    assert greedy["dense"] == greedy["same"] and greedy["same"][0] == greedy["same"][1]
+    assert all(len(ids) <= 8 for ids in greedy["same"])
+    drawn = [generate_seq2seq.respond(project / "same", prompt, **one, temperature=1, seed=s) for s in (1, 1, 2)]
+    assert drawn[0] == drawn[1] and drawn[0][1] == drawn[2][0] and drawn[0][0] != drawn[0][1]
