@@ -59,7 +59,8 @@ def decode(
     tokens, drafted, accepted, calls = list(prompt), 0, 0, 0
     last = min(len(tokens) + new_tokens, *(m.config.max_position_embeddings for m in (model, drafter)))
     while len(tokens) < last and model.config.eos_token_id not in tokens[len(prompt) :]:
-        draft, beliefs = [], []
+        draft: list[int] = []
+        beliefs: list[torch.Tensor] = []
         for _ in range(min(drafts, last - len(tokens) - 1)):
             beliefs.append(shares(small.read([*tokens, *draft])[-1], temperature, top_p))
             draft.append(_drawn(beliefs[-1], generator))
@@ -119,7 +120,8 @@ class _Reader:
         ids = torch.tensor([tokens[self.seen :]], device=self.model.device)
         out = self.model(input_ids=ids, past_key_values=self.cache, use_cache=True)
         self.cache, self.seen = out.past_key_values, len(tokens)
-        return out.logits[0].float().cpu()
+        logits: torch.Tensor = out.logits[0].float().cpu()
+        return logits
 
     def forget(self, count: int) -> None:
         """All but the first tokens."""
