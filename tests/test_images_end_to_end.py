@@ -11,6 +11,7 @@ import yaml
 from nightforge import methods
 from nightforge.contract import Contract
 from tasks import accept, compress, evaluate_array, judge, report, shards, train
+from tasks.compressing import CompressConfig
 from tasks.hashing import sha256_tree
 from tests import digits
 
@@ -71,9 +72,10 @@ def to_verdict(at: Path, values: dict[str, Any]) -> dict[str, Any]:
     chosen = evaluate_array.EvaluateConfig(**values["evaluate_array"])
     read = (at / "dense", at / "judge", at / "splits", at / "balanced")
     keep("evaluate", evaluate_array.run(chosen, SEED, *read, at / "evaluation"))
-    recipes = compress.CompressConfig(**values["compress"])
+    recipes = CompressConfig(**values["compress"])
     read = (at / "dense", at / "evaluate.json", at / "splits")
-    keep("compress", compress.run(recipes, contract, SEED, *read, deps, at / "candidates", at / "compressed"))
+    wrote = (at / "works/compress", at / "candidates", at / "compressed")
+    keep("compress", compress.run(recipes, contract, SEED, *read, deps, *wrote))
     asked = accept.AcceptConfig(**values["accept"])
     read = (at / "dense", at / "compressed", at / "champion.json", at / "splits")
     speed = (at / "compress.json", at / "compress.speed.json", deps, at / "acceptance")

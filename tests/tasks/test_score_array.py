@@ -7,13 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from nightforge import array_models, graphs, judge, methods
+from nightforge.contract import Contract
 from nightforge.errors import ConfigError
 from nightforge.media import image
 from tasks import compress_array, generate, generate_array, score, shards
+from tasks.compressing import CompressConfig, Inputs
 from tests import digits
+
+ROOT = Path(__file__).parent.parent.parent
 
 SHAPE, CLASSES = (1, 8, 8), [str(i) for i in range(10)]
 
@@ -32,13 +37,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     array_models.save(folder / "judge", reader, facts)
     shards.write(folder / "splits/calibration", digits.records(12))
     shards.write(folder / "splits/search", digits.records(20, 12))
-    exporter = methods.choose("export", {"name": "onnx_graph", "opset": 20})
-    deps = {"judge": folder / "judge"}
-    compressor = compress_array.Compressor(exporter, folder / "dense", folder / "splits", deps)
+    values = yaml.safe_load((ROOT / "examples/images/params.yaml").read_text(encoding="utf-8"))
+    recipe = [{"name": "half_weights", "elements_min": 64}]
+    cfg = CompressConfig.model_validate(values["compress"] | {"recipes": {"half": recipe}})
+    contract, deps = Contract.model_validate(values["contract"]), {"judge": folder / "judge"}
+    compressor = compress_array.Compressor(Inputs(cfg, contract, 1, folder / "dense", folder / "splits", deps))
     assert set(compressor.graphs) == {"encode", "decode"}
-    recipe = methods.choose("compress", {"name": "half_weights", "elements_min": 64})
-    compressor.check(recipe)
-    compressor.write("half", recipe, folder / "half")
+    compressor.check(cfg.recipes["half"])
+    compressor.write("half", cfg.recipes["half"], folder / "half", folder / "kept")
     return folder
 
 
