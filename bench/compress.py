@@ -1,0 +1,156 @@
+"""Compressed models side by side with Olive, ONNX Runtime GenAI's model builder and llama.cpp: quality, bytes, speed.
+
+On SmolLM2-135M (`make pretrained`) and on the model that `make run` trained here (bench/_halves.py says on what texts).
+Every artifact is judged in its own runtime, on the same tokens; a ratio of perplexities is that to the dense model in
+PyTorch. Bytes are those of the weights and the graph, without the tokenizer. Tokens a second are taken in turns, two
+threads each (bench/_decode.py). SmolLM2 comes out of a 4-bit file whose blocks of 32 have an offset: grids with an
+offset and such blocks would come near its numbers and prove nothing, so there all grids are symmetric.
+
+`python -m bench.compress [OWN [PRETRAINED]]` takes other folders than models/dense and models/pretrained/….
+"""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from bench import AtLeast, Goals, _decode, _halves, _peers
+from bench._halves import Half
+from bench._ours import Passes, ours
+from nightforge import models, onnx_models, scoring
+from nightforge.scoring import LogitsFn
+
+THREADS = 2
+EVERY = ["model.layers.*", "lm_head"]
+BODY, HEAD = EVERY[:1], EVERY[1:]
+GRID4 = {"bits": 4, "block_size": 32, "symmetric": True}
+GRID8 = {"bits": 8, "block_size": 128, "symmetric": True}
+INT4: Passes = [
+    {"name": "gptq", "layers": EVERY, **GRID4, "damp": 0.01, "act_order": True, "rounds": 3},
+]
+RECIPES: dict[str, Passes] = {
+    "int8": [{"name": "rtn", "layers": EVERY, **GRID8, "search": False}],
+    "int4": INT4,
+}
+BUILDER_BEST = {"algo_config": "k_quant"}
+"""Of the model builder's own ways to 4 bits; with an offset."""
+GGUF = "Q4_0"
+
+GOALS: Goals = {
+    "int8_ppl_ratio_smollm2": (1.003, "perplexity of our 8-bit model over the dense one's"),
+    "int8_ppl_ratio_own": (1.003, "the same, on the model trained here"),
+    "int8_size_ratio_smollm2": (0.27, "its bytes over those of fp32"),
+    "int8_size_ratio_own": (0.27, "the same, on the model trained here"),
+    "int4_ppl_ratio_smollm2": (1.08, "perplexity of our 4-bit model over the dense one's"),
+    "int4_ppl_ratio_own": (1.08, "the same, on the model trained here"),
+    "int4_recovered_ppl_ratio_smollm2": (1.03, "with recovery"),
+    "int4_recovered_ppl_ratio_own": (1.03, "the same, on the model trained here"),
+    "int4_loss_vs_builder_own": (0.5, "nats that it loses over those that the builder's int4 loses"),
+    "int4_size_vs_builder_smollm2": (1.0, "bytes of our 4-bit model over those of the builder's int4"),
+    "int4_size_vs_builder_own": (1.0, "the same, on the model trained here"),
+    "int4_decode_vs_builder_smollm2": AtLeast(1.0, "tokens per second over the builder's int4"),
+    "int4_decode_vs_builder_own": AtLeast(1.0, "the same, on the model trained here"),
+    "decode_vs_llamacpp_smollm2": AtLeast(0.9, f"tokens per second over llama.cpp's {GGUF}"),
+    "decode_vs_llamacpp_own": AtLeast(0.9, "the same, on the model trained here"),
+    "int4_ppl_vs_olive_smollm2": (1.0, "perplexity of our 4-bit model over that of Olive's GPTQ"),
+    "int4_ppl_vs_olive_own": (1.0, "the same, on the model trained here"),
+}
+
+
+class Artifact(NamedTuple):
+    """What somebody made of a model."""
+
+    nats: float
+    """A token, in its runtime."""
+    mb: float
+    """Weights and graph, in MB (10⁶ bytes)."""
+    arm: list[str]
+    """The command of its process for bench/_decode.py."""
+
+
+def main(own: Path = _halves.OWN, pretrained: Path = _halves.SMOLLM2) -> None:
+    """Measure the halves that there are, and print the figures."""
+    torch.set_num_threads(THREADS)
+    figures: dict[str, float] = {}
+    for half in (_halves.smollm2(pretrained), _halves.own(own)):
+        if half:
+            figures |= {f"{key}_{half.name}": value for key, value in measured(half).items()}
+    print(json.dumps({key: round(value, 4) for key, value in sorted(figures.items())}))
+
+
+def measured(half: Half) -> dict[str, float]:
+    """The figures of one model, without its ending."""
+    dense = nats(half, models.logits_fn(models.load(half.dense).model))
+    dense_mb = (half.dense / "model.safetensors").stat().st_size / 1e6
+    print(f"[{half.name}] dense: perplexity {math.exp(dense):.3f} on {half.tokens:,} tokens, {dense_mb:.1f} MB")
+    found: dict[str, Artifact] = {}
+    for name, make in makers(half).items():
+        begun = time.perf_counter()
+        found[name] = make()
+        took, lost = time.perf_counter() - begun, found[name].nats - dense
+        told = f"perplexity × {math.exp(lost):.4f}, {lost:.4f} nats lost, {found[name].mb:.2f} MB"
+        print(f"[{half.name}] {name}: {told} ({took:.0f} s)", flush=True)
+    speeds = _decode.in_turns({name: one.arm for name, one in found.items()}, half.documents[0].ids)
+    figures = ratios(found, dense, dense_mb)
+    figures |= {f"{name}_tokens_per_s": sorted(speeds[name])[len(speeds[name]) // 2] for name in speeds}
+    for figure, peer in (("int4_decode_vs_builder", "builder_int4"), ("decode_vs_llamacpp", "llamacpp")):
+        if peer in speeds:
+            figures[figure] = _decode.ratio(speeds, "int4", peer)
+    return figures
+
+
+def ratios(found: dict[str, Artifact], dense: float, dense_mb: float) -> dict[str, float]:
+    """Of perplexities, nats and bytes; the clock is not in it."""
+    lost = {name: one.nats - dense for name, one in found.items()}
+    figures = {f"{name}_ppl_ratio": math.exp(nats) for name, nats in lost.items()}
+    figures |= {f"{name}_size_ratio": one.mb / dense_mb for name, one in found.items()}
+    figures["int4_loss_vs_builder"] = lost["int4"] / lost["builder_int4"]
+    figures["int4_size_vs_builder"] = found["int4"].mb / found["builder_int4"].mb
+    figures["int4_ppl_vs_olive"] = math.exp(lost["int4"] - lost["olive"])
+    return figures
+
+
+def makers(half: Half) -> dict[str, Callable[[], Artifact]]:
+    """Name → who makes it, in the order in which they are made."""
+    limit_mb: list[float] = []
+
+    def builder() -> Artifact:
+        made = genai(half, _peers.builder(half, "int4", {}))
+        limit_mb.append(made.mb)
+        return made
+
+    def recipe(name: str) -> Callable[[], Artifact]:
+        return lambda: genai(half, ours(half, RECIPES, name, limit_mb[0]))
+
+    found: dict[str, Callable[[], Artifact]] = {"builder_int4": builder}
+    if half.name == "own":
+        found["builder_best"] = lambda: genai(half, _peers.builder(half, "int4", BUILDER_BEST))
+    found["olive"] = lambda: genai(half, _peers.olive(half))
+    found["llamacpp"] = lambda: llamacpp(half, _peers.llamacpp(half, GGUF))
+    return found | {name: recipe(name) for name in RECIPES}
+
+
+def genai(half: Half, folder: Path) -> Artifact:
+    """A folder that ONNX Runtime GenAI loads, judged."""
+    mb = sum(file.stat().st_size for file in folder.glob("model.onnx*")) / 1e6
+    return Artifact(nats(half, onnx_models.logits_fn(folder, THREADS)), mb, _decode.genai_arm(folder))
+
+
+def llamacpp(half: Half, file: Path) -> Artifact:
+    """A GGUF file, judged by llama.cpp."""
+    arm = _peers.llamacpp_arm("decode", str(file))
+    return Artifact(_peers.llamacpp_nats(half, file), file.stat().st_size / 1e6, arm)
+
+
+def nats(half: Half, logits: LogitsFn) -> float:
+    """A token of the acceptance split."""
+    return float(scoring.document_nats(logits, half.documents, 1_024, half.context).sum()) / half.tokens
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
