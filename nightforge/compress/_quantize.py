@@ -16,11 +16,9 @@ AFTER: set[Kind] = {"smooth", "prune", "shrink", "factor", "train", "quantize"}
 EMBEDDING = "model.embed_tokens"
 
 
-class Rounding(config.Config):
-    """Which layers are held as integers, and in which."""
+class Integers(config.Config):
+    """In which integers weights are held."""
 
-    layers: list[str] = Field(min_length=1)
-    """Patterns of layers' names, such as `model.layers.*` or `lm_head` (with which tied embeddings go)."""
     bits: Literal[2, 3, 4, 5, 6, 8]
     """Bits of an integer. Runtimes hold 4 and 8; with others a model is as good as it says, and not as small."""
     block_size: Literal[16, 32, 64, 128, 256]
@@ -32,6 +30,13 @@ class Rounding(config.Config):
     def spec(self) -> Spec:
         """The grid."""
         return Spec(self.bits, self.block_size, self.symmetric)
+
+
+class Rounding(Integers):
+    """Which layers are held as integers, and in which."""
+
+    layers: list[str] = Field(min_length=1)
+    """Patterns of layers' names, such as `model.layers.*` or `lm_head` (with which tied embeddings go)."""
 
 
 def least(footprints: Mapping[str, Footprint], cfg: Rounding) -> dict[str, Footprint]:
