@@ -207,6 +207,16 @@ def test_a_second_start_does_not_train_again(small: Small) -> None:
     assert all(v.equal(weights[k]) for k, v in one.model.state_dict().items())
 
 
+def test_activations_that_are_computed_anew_change_nothing(small: Small) -> None:
+    cfg = config(trains="lora", rank=2, steps=4)
+    other = config(trains="lora", rank=2, loop=cfg.loop.model_copy(update={"recompute": True}))
+    one, again = (distill.apply(rounded(small), small.given, each) for each in (cfg, other))
+    assert one.notes == again.notes and one.notes[0][1]["best_step"] == 4
+    weights = again.model.state_dict()
+    assert all(v.equal(weights[k]) for k, v in one.model.state_dict().items())
+    assert not again.model.is_gradient_checkpointing
+
+
 def test_what_is_no_better_is_not_taken(small: Small) -> None:
     held = rounded(small, bits=8)
     before = copy.deepcopy(held.model.state_dict())
