@@ -26,8 +26,8 @@ def describe(stage: str | None = None) -> str:
         for name in methods.names(folder):
             module = methods.load(folder, name)
             lines += ["", f"{folder}/{name}: {(module.__doc__ or '').strip().splitlines()[0]}"]
-            sample = module.SAMPLE
-            for field, info in type(sample).model_fields.items():
+            values = module.SAMPLE.model_dump(mode="json")
+            for field, info in type(module.SAMPLE).model_fields.items():
                 meaning = " ".join((info.description or "").split())
-                lines.append(f"    {field}: {getattr(sample, field)!r:<12} {meaning}")
+                lines.append(f"    {field}: {values[field]!r:<12} {meaning}")
     return "\n".join(lines[1:])
