@@ -1,7 +1,5 @@
 """What our own recipes make of a model: by the product's own compressor, as the stage compress runs it."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +8,7 @@ from bench._halves import DATA, Half
 from bench._peers import CALIBRATION_TOKENS, kept
 from nightforge.contract import Contract
 from tasks.compress_text import Compressor
-from tasks.compressing import CODE, CompressConfig, Inputs
-from tasks.hashing import sha256_tree
-from tasks.stage import CODE_ROOT
+from tasks.compressing import CompressConfig, Inputs
 
 Passes = list[dict[str, Any]]
 SEED = 7
@@ -23,7 +19,6 @@ MEASURING = {"search": "all", "budget_minutes": 600, "pareto": None, "resamples"
     "new_tokens": 2,
 }
 """What the stage asks for and a recipe does not."""
-TRAINING = {"distill", "qat"}
 
 
 def compressor(half: Half, recipes: Mapping[str, Passes], size_mb_max: float | None) -> Compressor:
@@ -48,16 +43,12 @@ def ours(half: Half, recipes: Mapping[str, Passes], name: str, size_mb_max: floa
     recipe = made_by.inputs.cfg.recipes[name]
     made_by.check(recipe)
 
-    def told(passes: Passes) -> str:
-        code = "".join(sha256_tree(CODE_ROOT / path)[:8] for path in CODE)
-        return json.dumps([passes, EXPORT, size_mb_max, SEED, code], sort_keys=True)
-
-    before = told([one for one in recipes[name] if one["name"] not in TRAINING])
-    passes = DATA / half.name / f"passes-{hashlib.sha256((half.sha256 + before).encode()).hexdigest()[:12]}"
+    before = [method for method in recipe if method.module.KIND != "train"]
+    passes = DATA / half.name / f"passes-{made_by.key(before)}"
 
     def make(out: Path, work: Path) -> None:
         made = made_by.write(name, recipe, out, passes)
         if any(made.facts["skipped"].values()):
             print(f"[{half.name}] {name}: skipped {made.facts['skipped']}", flush=True)
 
-    return kept(half, f"ours-{name}", told(recipes[name]), make)
+    return kept(half, f"ours-{name}", made_by.key(recipe), make)

@@ -27,16 +27,26 @@ from nightforge.scoring import LogitsFn
 
 THREADS = 2
 EVERY = ["model.layers.*", "lm_head"]
-BODY, HEAD = EVERY[:1], EVERY[1:]
 GRID4 = {"bits": 4, "block_size": 32, "symmetric": True}
 GRID8 = {"bits": 8, "block_size": 128, "symmetric": True}
-INT4: Passes = [
-    {"name": "gptq", "layers": EVERY, **GRID4, "damp": 0.01, "act_order": True, "rounds": 3},
-]
-RECIPES: dict[str, Passes] = {
-    "int8": [{"name": "rtn", "layers": EVERY, **GRID8, "search": False}],
-    "int4": INT4,
+INT8: Passes = [{"name": "rtn", "layers": EVERY, **GRID8, "search": False}]
+INT4: Passes = [{"name": "gptq", "layers": EVERY, **GRID4, "damp": 0.01, "act_order": True, "rounds": 3}]
+LOOP = {
+    "accumulate": 1,
+    "optimizer": {"name": "adamw", "lr": 0.005, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.0},
+    "schedule": {"name": "cosine", "warmup_share": 0.05, "floor": 0.0},
+    "clip": 1.0,
+    "l1": 0.0,
+    "ema": None,
+    "patience": 100,
+    "precision": "fp32",
+    "compile": False,
+    "recompute": False,
+    "threads": THREADS,
+    "watch": {"every": 1_000, "watchers": []},
 }
+STEPS = {"smollm2": (60, 1_024), "own": (300, 2_048)}
+"""Steps of recovery, and tokens of each."""
 BUILDER_BEST = {"algo_config": "k_quant"}
 """Of the model builder's own ways to 4 bits; with an offset."""
 GGUF = "Q4_0"
@@ -50,6 +60,8 @@ GOALS: Goals = {
     "int4_ppl_ratio_own": (1.08, "the same, on the model trained here"),
     "int4_recovered_ppl_ratio_smollm2": (1.03, "with recovery"),
     "int4_recovered_ppl_ratio_own": (1.03, "the same, on the model trained here"),
+    "int4_recovered_share_smollm2": AtLeast(0.39, "what recovery regains of the nats that our 4-bit model loses"),
+    "int4_recovered_share_own": AtLeast(0.39, "the same, on the model trained here"),
     "int4_loss_vs_builder_own": (0.5, "nats that it loses over those that the builder's int4 loses"),
     "int4_size_vs_builder_smollm2": (1.0, "bytes of our 4-bit model over those of the builder's int4"),
     "int4_size_vs_builder_own": (1.0, "the same, on the model trained here"),
@@ -71,6 +83,15 @@ class Artifact(NamedTuple):
     """Weights and graph, in MB (10⁶ bytes)."""
     arm: list[str]
     """The command of its process for bench/_decode.py."""
+
+
+def recipes(name: str) -> dict[str, Passes]:
+    """Ours, for the model of this name."""
+    steps, tokens = STEPS[name]
+    loop = LOOP | {"steps": steps, "batch_size": tokens, "eval_every": steps // 6, "save_every": steps}
+    teacher = {"alpha": 1.0, "temperature": 1.0, "hidden": 0.0, "texts": None}
+    recovery = {"name": "distill", "trains": "scales", "rank": None, **teacher, "loop": loop}
+    return {"int8": INT8, "int4": INT4, "int4_recovered": [*INT4, recovery]}
 
 
 def main(own: Path = _halves.OWN, pretrained: Path = _halves.SMOLLM2) -> None:
@@ -111,6 +132,7 @@ def ratios(found: dict[str, Artifact], dense: float, dense_mb: float) -> dict[st
     figures |= {f"{name}_size_ratio": one.mb / dense_mb for name, one in found.items()}
     figures["int4_loss_vs_builder"] = lost["int4"] / lost["builder_int4"]
     figures["int4_size_vs_builder"] = found["int4"].mb / found["builder_int4"].mb
+    figures["int4_recovered_share"] = 1 - lost["int4_recovered"] / lost["int4"]
     figures["int4_ppl_vs_olive"] = math.exp(lost["int4"] - lost["olive"])
     return figures
 
@@ -124,15 +146,17 @@ def makers(half: Half) -> dict[str, Callable[[], Artifact]]:
         limit_mb.append(made.mb)
         return made
 
+    each = recipes(half.name)
+
     def recipe(name: str) -> Callable[[], Artifact]:
-        return lambda: genai(half, ours(half, RECIPES, name, limit_mb[0]))
+        return lambda: genai(half, ours(half, each, name, limit_mb[0]))
 
     found: dict[str, Callable[[], Artifact]] = {"builder_int4": builder}
     if half.name == "own":
         found["builder_best"] = lambda: genai(half, _peers.builder(half, "int4", BUILDER_BEST))
     found["olive"] = lambda: genai(half, _peers.olive(half))
     found["llamacpp"] = lambda: llamacpp(half, _peers.llamacpp(half, GGUF))
-    return found | {name: recipe(name) for name in RECIPES}
+    return found | {name: recipe(name) for name in each}
 
 
 def genai(half: Half, folder: Path) -> Artifact:

@@ -7,7 +7,7 @@ import runpy
 import socket
 from pathlib import Path
 
-from bench import AtLeast, Goals, _dedup, data, overhead, run
+from bench import AtLeast, Goals, _dedup, compress, data, orders, overhead, run
 
 GOALS: Goals = {"noop_s": (3.0, "nothing to do"), "gone_s": (1.0, "never measured")}
 
@@ -56,7 +56,7 @@ def test_results_name_versions_and_no_machine() -> None:
 
 
 def test_every_bench_has_goals_and_a_first_paragraph() -> None:
-    for bench in (overhead, data):
+    for bench in (overhead, data, compress, orders):
         assert bench.GOALS and bench.__doc__ and "\n\n" in bench.__doc__
 
 

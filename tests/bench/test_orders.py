@@ -1,0 +1,45 @@
+"""The orders of bench/orders.py that a model of a few seconds' training can tell, and the benches' recipes."""
+
+import copy
+
+import pytest
+
+from bench import _ours, compress, orders
+from nightforge.held import Held
+from nightforge.methods import choose
+from tasks.compressing import CompressConfig
+from tests.small_lm import Small
+
+
+@pytest.mark.slow
+def test_what_methods_lose_is_in_the_published_order(small: Small) -> None:
+    dense, lost = small.nats(small.model), {}
+    for name, passes in orders.ROWS.items():
+        held = small.held()
+        for one in passes:
+            method = choose("compress", one)
+            held = method.module.apply(held, small.given, method.cfg)
+        lost[name] = small.nats(held.model) - dense
+    assert abs(lost["int8"]) < 1e-3 < lost["int3_rtn"]
+    for method in ("magnitude", "wanda", "sparsegpt"):
+        assert lost[f"2of4_{method}"] > 2 * lost[f"half_{method}"] > 0, "a pattern costs more than a free choice"
+        if method != "sparsegpt":
+            for kind in ("half", "2of4"):
+                assert lost[f"{kind}_sparsegpt"] < 0.5 * lost[f"{kind}_{method}"], "what stays makes up for what went"
+    assert lost["rank_svd_llm"] < 0.3 * min(lost["rank_svd"], lost["rank_asvd"])
+
+
+def test_one_scale_a_channel_leaves_sixteen_values(small: Small) -> None:
+    held = Held(copy.deepcopy(small.model))
+    orders.by_channel(held)
+    assert len(held.grids) == 3 * 7  # layers × matrices
+    for name, grid in held.grids.items():
+        weight = held.model.get_submodule(name).weight
+        assert grid.scales.shape == (len(weight), 1)
+        assert max(len(row.unique()) for row in weight.detach()) <= 16
+
+
+@pytest.mark.parametrize("recipes", [compress.recipes("own"), compress.recipes("smollm2"), orders.ROWS])
+def test_the_recipes_are_what_the_product_takes(recipes: dict[str, _ours.Passes]) -> None:
+    taken = {"recipes": recipes, "export": _ours.EXPORT, "calibration_tokens": 1_024, **_ours.MEASURING}
+    assert CompressConfig.model_validate(taken).recipes.keys() == recipes.keys()
