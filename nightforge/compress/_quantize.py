@@ -14,6 +14,8 @@ from nightforge.grids import Spec
 KIND: Kind = "quantize"
 AFTER: set[Kind] = {"smooth", "prune", "shrink", "factor", "train", "quantize"}
 EMBEDDING = "model.embed_tokens"
+NO_RUNTIME = "no runtime that is exported to holds weights so: the model is as large and as fast as it was"
+"""Why a model with a codebook is no smaller, for the report."""
 
 
 class Integers(config.Config):
