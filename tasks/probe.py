@@ -24,6 +24,9 @@ RUNTIMES = {
     "onnx-seq2seq": "seq2seq",
     "array": "array",
     "onnx": "array",
+    "llama.cpp": "llamacpp",
+    "openvino": "decoder",
+    "torch-export": "decoder",
 }
 """Loader of model.json → tasks/probe_<this>.py, whose `measure(model, prompts, each)` gives the seconds that each
 generated token took, or each sample, and whose UNIT says which."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nightforge import models, onnx_models, scoring, tokenizer
+from nightforge import methods, models, onnx_models, scoring, tokenizer
 from nightforge.errors import NightforgeError
 from nightforge.records import document, written
 from nightforge.scoring import Encoded, LogitsFn
@@ -26,6 +26,16 @@ from tasks.stage import CODE_ROOT
 
 KINDS = {"array": "array", "onnx": "array"}
 """Loader of model.json → tasks/score_<kind>.py, for what is no text."""
+EXPORTERS = {
+    "compressed-tensors": "compressed_tensors",
+    "litert": "litert",
+    "llama.cpp": "gguf",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
+    "torch-export": "torch_export",
+}
+"""Loader of model.json → method of nightforge/export whose `opened` reads the folder, or `running`, where it runs by
+other arithmetic than what is stored says."""
 PROBES = 8
 """Documents of which what the model gives is kept, to hold two models against each other."""
 PROBE_TOKENS = 48
@@ -119,6 +129,10 @@ def _open(model: Path) -> Reader:
     if card["loader"] == "transformers":
         loaded = models.load(model)
         return causal(models.logits_fn(loaded.model), loaded.tokenizer, loaded.context)
+    if name := EXPORTERS.get(card["loader"]):
+        exporter = methods.load("export", name)
+        logits_fn, words = getattr(exporter, "running", exporter.opened)(model)
+        return causal(logits_fn, words, int(card["context_length"]))
     from transformers import PreTrainedTokenizerFast
 
     words = PreTrainedTokenizerFast.from_pretrained(model, local_files_only=True)

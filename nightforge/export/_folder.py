@@ -31,10 +31,18 @@ def tensors(plain: Path) -> dict[str, Any]:
     """
     from safetensors.torch import load_file
 
-    files = sorted(plain.glob("*.safetensors"))
-    if not files:
-        raise AssetMissing(f"{plain}: expected a Hugging Face folder with *.safetensors, found none.")
-    return {name: tensor for file in files for name, tensor in load_file(file).items()}
+    return {name: tensor for file in whole(plain) for name, tensor in load_file(file).items()}
+
+
+def whole(plain: Path) -> list[Path]:
+    """The files of weights of a Hugging Face folder.
+
+    Raises:
+        AssetMissing: it has none.
+    """
+    if files := sorted(plain.glob("*.safetensors")):
+        return files
+    raise AssetMissing(f"{plain}: expected a Hugging Face folder with *.safetensors, found none.")
 
 
 def copy_words(plain: Path, out: Path, also: tuple[str, ...] = ()) -> None:
@@ -45,13 +53,18 @@ def copy_words(plain: Path, out: Path, also: tuple[str, ...] = ()) -> None:
             shutil.copyfile(plain / name, out / name)
 
 
+def found(package: str) -> bool:
+    """Whether a package is installed."""
+    return find_spec(package) is not None
+
+
 def needs(package: str, extra: str) -> None:
     """Refuse to begin without a package.
 
     Raises:
         AssetMissing: it is not installed.
     """
-    if find_spec(package) is None:
+    if not found(package):
         raise AssetMissing(f"expected the package {package}, found none. Install it: pip install 'nightforge[{extra}]'")
 
 

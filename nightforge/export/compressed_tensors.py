@@ -20,6 +20,15 @@ from nightforge.held import Held
 from nightforge.scoring import LogitsFn
 
 RUNTIME = "compressed-tensors"
+HOW = """
+With vLLM: `vllm serve .`; with transformers, and `pip install compressed-tensors` beside it:
+
+```python
+from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained(".", dtype="auto")
+```
+"""
 BITS = (4, 8)
 """What vLLM has kernels for."""
 TENSORS = ("weight_packed", "weight_scale", "weight_shape", "weight_zero_point")

@@ -25,6 +25,11 @@ from nightforge.scoring import Ids, LogitsFn
 
 RUNTIME = "llama.cpp"
 FILE = "model.gguf"
+HOW = """
+```console
+llama-cli -m model.gguf
+```
+"""
 BLOCK = 32
 OUTER = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", HEAD: "output"}
 INNER = {

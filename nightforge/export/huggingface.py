@@ -15,6 +15,14 @@ from nightforge.held import Held
 from nightforge.scoring import LogitsFn
 
 RUNTIME = "transformers"
+HOW = """
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained(".", dtype="auto")
+tokenizer = AutoTokenizer.from_pretrained(".")
+```
+"""
 
 
 class Config(_folder.Artifact):
