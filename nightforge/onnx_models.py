@@ -30,13 +30,20 @@ def logits_fn(folder: Path, threads: int = 0) -> LogitsFn:
     session = ort.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
     decoder = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"]
     heads, size = decoder["num_key_value_heads"], decoder["head_size"]
-    past = [i.name for i in session.get_inputs() if i.name.startswith("past_key_values")]
+    past = {i.name: i.type for i in session.get_inputs() if i.name.startswith("past_key_values")}
+    empty = {
+        "tensor(float)": (size, np.float32),
+        "tensor(int8)": (size, np.int8),
+        "tensor(uint8)": (size // 2, np.uint8),
+    }
 
     def logits(input_ids: Ids, attention_mask: Ids) -> NDArray[np.float32]:
         # Right padding cannot reach a real token through a causal mask, so every token may be called real.
         batch = len(input_ids)
         feeds: dict[str, Any] = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
-        feeds |= {name: np.zeros((batch, heads, 0, size), np.float32) for name in past}
+        for name, kind in past.items():
+            width, dtype = empty[kind]
+            feeds[name] = np.zeros((batch, heads, 0, width), dtype)
         out: NDArray[np.float32] = session.run(["logits"], feeds)[0]
         return out
 

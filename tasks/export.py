@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nightforge.blocks import Rows
 from nightforge.errors import NightforgeError
 from nightforge.held import Held
 from nightforge.methods import Method
@@ -31,7 +32,9 @@ def in_fresh_process(exporter: Method, dense: Path, out: Path, precision: str, o
         exporter.module.write(build(exporter, dense, Path(name), precision, options), dense, out)
 
 
-def write_genai(exporter: Method, held: Held, plain: Path, out: Path) -> dict[str, str]:
+def write_genai(
+    exporter: Method, held: Held, plain: Path, out: Path, calibration: Sequence[Rows] = ()
+) -> dict[str, str]:
     """Export a model in memory into `out`, each weight as it is held.
 
     Args:
@@ -39,16 +42,19 @@ def write_genai(exporter: Method, held: Held, plain: Path, out: Path) -> dict[st
         held: the model.
         plain: the same as a Hugging Face folder in fp32, low ranks multiplied out, its tokenizer beside it.
         out: made, or left alone where something fails.
+        calibration: what a cache of integers is calibrated on.
 
     Returns:
         Layer → why its integers take more bits than they have.
 
     Raises:
         ExportFailed: the builder failed or took too long; with the last lines that it printed.
+        ConfigError: what cannot be.
         DataError: it left a file out, or what it wrote is another model than the one in memory.
     """
     with tempfile.TemporaryDirectory(prefix="nightforge-export-") as name:
-        built = build(exporter, plain, Path(name), "fp32", {})
+        options = exporter.module.options(held, calibration, exporter.cfg, Path(name))
+        built = build(exporter, plain, Path(name), "fp32", options)
         larger: dict[str, str] = exporter.module.hold(built, held, exporter.cfg)
         exporter.module.write(built, plain, out)
     return larger

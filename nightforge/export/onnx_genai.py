@@ -5,15 +5,18 @@ runs in a process of its own: this file says what to run (`arguments`) and keeps
 graph is in fp32; `hold` puts our integers into it. Equal inputs give equal bytes.
 """
 
+import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from nightforge import config
-from nightforge.errors import DataError
+from nightforge.blocks import Rows
+from nightforge.errors import ConfigError, DataError
+from nightforge.export import _kv_cache
 from nightforge.export._genai_graph import Rewriting
 from nightforge.held import Held
 
@@ -41,8 +44,11 @@ class Config(config.Config):
     rest: Literal["fp32", "fp16"]
     """How matrices that no recipe holds as integers are stored; the arithmetic is fp32."""
 
+    kv_cache: Literal["fp32", "int8", "int4"]
+    """Keys and values of the tokens so far; integers, which calibration data scale, take a quarter or an eighth."""
 
-SAMPLE = Config(execution_provider="cpu", timeout_s=600, accuracy_level=4, rest="fp32")
+
+SAMPLE = Config(execution_provider="cpu", timeout_s=600, accuracy_level=4, rest="fp32", kv_cache="fp32")
 
 
 def arguments(
@@ -61,6 +67,27 @@ def arguments(
     extra = ["--extra_options", *(f"{k}={v}" for k, v in sorted(options.items()))] if options else []
     where = ["-i", str(dense.resolve()), "-o", str(built), "-c", str(cache)]
     return [BUILDER, "-m", "model", *where, "-p", precision, "-e", cfg.execution_provider, *extra]
+
+
+def options(held: Held, rows: Sequence[Rows], cfg: Config, folder: Path) -> dict[str, str]:
+    """Extra options of the builder for a model in memory; what they name is written into the folder.
+
+    Raises:
+        ConfigError: a cache of integers that the execution provider has no kernel for, or nothing to calibrate it on.
+    """
+    if cfg.kv_cache == "fp32":
+        return {}
+    if cfg.execution_provider == "dml":
+        raise ConfigError(
+            f"compress.export: expected execution_provider cpu or cuda with kv_cache: {cfg.kv_cache}, got dml: it has "
+            "no attention over a cache of integers. Set kv_cache: fp32."
+        )
+    if not rows:
+        raise ConfigError(f"compress.export: kv_cache {cfg.kv_cache} needs rows of calibration data, got none.")
+    found = _kv_cache.scales(held.model, rows, int(cfg.kv_cache.removeprefix("int")))
+    path = folder / "kv_cache.json"
+    path.write_text(json.dumps(found), encoding="utf-8")
+    return {"kv_cache_quant_scheme": f"{cfg.kv_cache}_per_channel", "kv_cache_scale_file": str(path)}
 
 
 def hold(built: Path, held: Held, cfg: Config) -> dict[str, str]:

@@ -16,15 +16,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from nightforge import grids, models, onnx_models, tokenizer
-from nightforge.errors import DataError
-from nightforge.export import _nbits, onnx_genai
+from nightforge.errors import ConfigError, DataError
+from nightforge.export import _kv_cache, _nbits, onnx_genai
 from nightforge.grids import Grid, Spec
 from nightforge.held import Factored, Held, put
 from nightforge.methods import Method
+from nightforge.scoring import document_nats, text_tokens
 from tasks import export
 from tasks.hashing import sha256_tree
 from tests.held_models import IDS, plain
-from tests.small_lm import Small
+from tests.small_lm import SHAPE, Small
 
 ROOT = Path(__file__).parent.parent.parent
 EXACT = onnx_genai.SAMPLE.model_copy(update={"accuracy_level": 1})
@@ -153,21 +154,62 @@ def test_int8_activations_are_near(made: Made, tmp_path: Path) -> None:
     assert 1e-4 < np.linalg.norm(reread(out) - wanted) / np.linalg.norm(wanted) < 0.03
 
 
-def test_it_generates_what_the_model_in_memory_does(made: Made) -> None:
+def generated(folder: Path) -> list[int]:
+    """16 tokens that begin with the first 4 of IDS."""
     import onnxruntime_genai as og
 
-    runtime = og.Model(str(made.out))
+    runtime = og.Model(str(folder))
     params = og.GeneratorParams(runtime)
     params.set_search_options(do_sample=False, min_length=16, max_length=16)
     generator = og.Generator(runtime, params)
     generator.append_tokens([IDS[0, :4].tolist()])
     while not generator.is_done():
         generator.generate_next_token()
-    tokens = generator.get_sequence(0).tolist()
+    tokens: list[int] = generator.get_sequence(0).tolist()
+    return tokens
+
+
+def test_it_generates_what_the_model_in_memory_does(made: Made) -> None:
+    tokens = generated(made.out)
     assert len(tokens) == 16
     logits = models.logits_fn(made.held.model)(np.array([tokens]), np.ones((1, 16), np.int64))[0, 3:-1]
     chosen = logits[torch.arange(12), torch.tensor(tokens[4:])]
     assert (logits.amax(-1) - chosen).max() < 1e-4  # a tie may go either way
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "error"), [("int8", 5e-4), ("int4", 0.01)])
+def test_a_cache_of_integers_is_near_and_generates(small: Small, tmp_path: Path, kind: str, error: float) -> None:
+    held, cfg = small.held(), EXACT.model_copy(update={"kv_cache": kind})
+    source = plain(held, small.tokenizer, tmp_path / "plain")
+    export.write_genai(exporter(cfg), held, source, tmp_path / "out", small.given.calibration)
+    scored = document_nats(onnx_models.logits_fn(tmp_path / "out"), small.documents, 4096, SHAPE.context)
+    lost = scored.sum() / text_tokens(small.documents).sum() - small.nats(held.model)
+    assert abs(lost) < error
+    assert np.abs(reread(tmp_path / "out") - in_memory(held.model)).max() > error
+    assert len(generated(tmp_path / "out")) == 16
+
+
+def test_scales_of_a_cache_are_of_its_largest_values(small: Small) -> None:
+    rows = small.given.calibration[:2]
+    found = _kv_cache.scales(small.model, rows, 8)["scales"]
+    assert [len(layer) for layer in found["k_scales"]] == [2 * 16] * 3  # heads of keys × their size, of each block
+    largest = torch.zeros(32)
+    for ids, mask in rows:
+        for row, real in zip(ids, mask, strict=True):
+            with torch.no_grad():
+                values = small.model(row[None, real], use_cache=True).past_key_values.layers[1].values[0]
+            largest = torch.maximum(largest, values.abs().amax(1).flatten())
+    np.testing.assert_allclose(found["v_scales"][1], largest / 127, rtol=1e-4)
+
+
+def test_a_cache_of_integers_that_cannot_be_is_refused(small: Small, tmp_path: Path) -> None:
+    for change, rows, complaint in (
+        ({"kv_cache": "int8"}, [], "needs rows of calibration data, got none"),
+        ({"kv_cache": "int4", "execution_provider": "dml"}, small.given.calibration, "cpu or cuda .* got dml"),
+    ):
+        with pytest.raises(ConfigError, match=complaint):
+            onnx_genai.options(small.held(), rows, EXACT.model_copy(update=change), tmp_path)
 
 
 def test_nothing_held_is_the_model_itself(dense: Made) -> None:
