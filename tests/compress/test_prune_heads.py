@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from nightforge.compress import prune_heads
+from nightforge.compress import prune_ffn, prune_heads, prune_layers
 from nightforge.compress._context import Context
+from nightforge.compress._pass import Footprint
 from nightforge.errors import ConfigError
 from nightforge.train import causal_lm
 from tests.compress import shrunk
@@ -54,6 +55,20 @@ def test_other_classes_of_networks_too(small: Small, special: dict[str, object])
     held = small.held()
     held.model = network(small, **special)
     shrunk.reloaded(prune_heads.apply(held, small.given, config(remove=2)).model, small)
+
+
+def test_what_takes_structure_out_takes_turns(small: Small) -> None:
+    """Blocks, neurons, heads, neurons again: still a plain model, with the sizes that the shapes foretold."""
+    held = small.held()
+    least = {name: Footprint(tuple(p.shape), 32) for name, p in small.model.named_parameters()}
+    for module in (prune_layers, prune_ffn, prune_heads, prune_ffn):
+        held, least = module.apply(held, small.given, module.SAMPLE), module.least(least, module.SAMPLE)
+    again = shrunk.reloaded(held.model, small)
+    said = again.config
+    assert (said.num_hidden_layers, said.intermediate_size, said.num_key_value_heads) == (2, 64, 1)
+    shapes = {name: tuple(p.shape) for name, p in again.named_parameters()}
+    assert least.keys() == shapes.keys()
+    assert all(least[name].shape == shape for name, shape in shapes.items() if least[name].bits)
 
 
 def test_biases_go_with_their_heads(small: Small) -> None:

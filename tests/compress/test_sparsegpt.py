@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nightforge.blocks import Rows
-from nightforge.compress import _hessian, magnitude, sparsegpt, wanda
+from nightforge.compress import _hessian, gptq, magnitude, sparsegpt, wanda
 from nightforge.errors import DataError
 from tests.small_lm import Small
 
@@ -81,3 +81,11 @@ def test_activations_that_are_not_finite_are_refused(small: Small) -> None:
     held.model.model.layers[0].input_layernorm.weight.data[0] = torch.inf
     with pytest.raises(DataError, match="finite"):
         sparsegpt.apply(held, small.given, sparsegpt.SAMPLE)
+
+
+def test_zeros_outlast_rounding(small: Small) -> None:
+    held = sparsegpt.apply(small.held(), small.given, sparsegpt.SAMPLE.model_copy(update={"sparsity": "2 of 4"}))
+    layer = held.model.get_submodule("model.layers.0.mlp.up_proj")
+    zeros = layer.weight == 0
+    gptq.apply(held, small.given, gptq.SAMPLE)
+    assert not layer.weight[zeros].any() and layer.weight[~zeros].any()
