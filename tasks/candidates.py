@@ -62,7 +62,7 @@ def attempt(
 
 def _once(compressor: Compressor, recipe: Recipe, out: Path, work: Path) -> Made:
     """Make a folder, or copy that which the same recipe gave before; `work` holds them by what they are made of."""
-    kept = work / f"recipe-{compressor.key(recipe)}-{out.name}"
+    kept = at(compressor, recipe, out.name, work)
     whole = kept / "whole"
     if whole.is_dir():
         print(f"recipe {out.name}: made before, of the same; taken from {kept.name}", flush=True)
@@ -79,8 +79,12 @@ def _once(compressor: Compressor, recipe: Recipe, out: Path, work: Path) -> Made
     if made.probes is not None:
         np.save(half / "probes.npy", made.probes)
     half.rename(whole)
-    shutil.rmtree(kept / "layers", ignore_errors=True)
     return made
+
+
+def at(compressor: Compressor, recipe: Recipe, name: str, work: Path) -> Path:
+    """Where a recipe keeps what it makes: layer by layer in `layers`, and the whole."""
+    return work / f"recipe-{compressor.key(recipe)}-{name}"
 
 
 def time(cfg: CompressConfig, dense: Path, candidate: Candidate, base: Scores) -> None:

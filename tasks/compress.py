@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from nightforge import ladder, models
+from nightforge.cards import Card
 from nightforge.contract import Contract, Judgement, best, refuse_infeasible
 from nightforge.errors import ConfigError, GateClosed, NightforgeError
 from nightforge.stats import Bootstrap
@@ -37,6 +38,7 @@ class Night:
     def __init__(self, inputs: Inputs, compressor: Compressor, base: Scores, candidates: Path, work: Path) -> None:
         self.inputs, self.compressor, self.base, self.at, self.work = inputs, compressor, base, candidates, work
         self.boot = Bootstrap(resamples=inputs.cfg.resamples, level=inputs.contract.confidence)
+        self.recipes: dict[str, Recipe] = {}
         self.done: dict[str, Candidate] = {}
         self.described: dict[str, dict[str, Any]] = {}
         self.judged: dict[str, Judgement] = {}
@@ -47,7 +49,7 @@ class Night:
         candidate = tried.attempt(
             self.compressor, recipe, self.at / name, self.work, lambda model: scored(self.inputs, model)
         )
-        self.done[name] = candidate
+        self.done[name], self.recipes[name] = candidate, recipe
         if candidate.failed is None:
             tried.time(cfg, dense, candidate, self.base)
         if candidate.failed is not None:
@@ -68,8 +70,10 @@ def run(
     work: Path,
     candidates: Path,
     compressed: Path,
+    artifacts: Path,
 ) -> Measured:
-    """Try recipes on the search split; the chosen one's folder becomes models/compressed.
+    """Try recipes on the search split; the chosen one's folder becomes models/compressed, and its model is written for
+    other runtimes into models/artifacts.
 
     Raises:
         ConfigError: a recipe's name or values cannot be, or the contract asks for a size that none can reach.
@@ -89,8 +93,9 @@ def run(
     had = ladder.reachable(night.judged)
     for line in had:
         print(f"compress: {line}", flush=True)
+    written = _artifacts(night, chosen, artifacts)
     report(1, 1, f"chose {chosen}: {night.judged[chosen].verdict} on the search split")
-    return Measured(_metrics(night, chosen, log, had), _speed(night))
+    return Measured({**_metrics(night, chosen, log, had), "artifacts": written}, _speed(night))
 
 
 def scored(inputs: Inputs, model: Path) -> Scores:
@@ -152,6 +157,21 @@ def _same_model(dense: Path, evaluate: Path) -> None:
             f"gate@dense was opened for another model than {dense}: {evaluate} measured one of sha256 {measured[:12]}, "
             f"and {now[:12]} lies there. Run: dvc repro gate@dense"
         )
+
+
+def _artifacts(night: Night, chosen: str, out: Path) -> dict[str, Any]:
+    """What else the chosen model is written for; see CompressConfig.also."""
+    out.mkdir(parents=True, exist_ok=True)
+    inputs, recipe = night.inputs, night.recipes[chosen]
+    kept = tried.at(night.compressor, recipe, chosen, night.work) / "layers"
+    page = Card(
+        chosen,
+        *("", "", 0, 0, 0),  # of each artifact its own
+        lineage={"dense model": sha256_tree(inputs.dense)},
+        passes=[{"name": m.name, **m.cfg.model_dump(mode="json")} for m in recipe],
+        contract=night.judged[chosen].rows(),
+    )
+    return night.compressor.artifacts(recipe, out, kept, page)
 
 
 def _reasons(night: Night) -> str:

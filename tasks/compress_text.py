@@ -2,7 +2,10 @@
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import reduce
+from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from nightforge import models, onnx_models, tokenizer
+from nightforge.cards import Card
 from nightforge.compress._context import Context, check_layers
 from nightforge.compress._pass import Footprint
+from nightforge.compress._prune import NO_SPEED_UP
 from nightforge.held import Held, multiplied_out
-from tasks import export, recipes, score, shards
+from tasks import artifacts, export, recipes, score, shards
 from tasks.compressing import Inputs, Made, Recipe, in_order, key
 from tasks.hashing import sha256_tree, size_mb
 from tasks.score import Scores
@@ -58,26 +63,45 @@ class Compressor:
         Raises:
             NightforgeError: a pass or the export failed.
         """
-        dense, exporter = self.inputs.dense, self.inputs.cfg.export
-        loaded = models.load(dense)
-        given = recipes.given(self.inputs, loaded.tokenizer, loaded.context, self._size_mb_max())
-        held = recipes.applied(recipe, Held(loaded.model), given, kept)
-        with tempfile.TemporaryDirectory(prefix="nightforge-plain-") as folder:
-            plain = Path(folder)
-            with multiplied_out(held.model) as model:
-                models.save(plain, model, loaded.tokenizer, {"family": loaded.card["family"]})
+        exporter = self.inputs.cfg.export
+        loaded = models.load(self.inputs.dense)
+        held = self._held(recipe, loaded, kept)
+        with _plain(held, loaded) as plain:
             larger = export.write_genai(exporter, held, plain, out)
-        facts = loaded.card
         card = {
-            **{key: facts[key] for key in KEPT},
+            **{key: loaded.card[key] for key in KEPT},
+            **self._facts(name, recipe),
             "parameters": sum(p.numel() for p in held.model.parameters()),
             "loader": exporter.module.RUNTIME,
-            "recipe": name,
-            "passes": [{"name": m.name, **m.cfg.model_dump(mode="json")} for m in recipe],
-            "dense_sha256": sha256_tree(dense),
         }
         (out / models.CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        return Made({"skipped": held.skipped, "held_in_more_bits": larger}, self._probes(held.model, loaded))
+        facts = {
+            "skipped": held.skipped,
+            "held_in_more_bits": larger,
+            "notes": [{"pass": name, **figures} for name, figures in held.notes],
+            "remarks": [NO_SPEED_UP] if any(method.module.KIND == "prune" for method in recipe) else [],
+        }
+        return Made(facts, self._probes(held.model, loaded))
+
+    def artifacts(self, recipe: Recipe, out: Path, kept: Path, card: Card) -> dict[str, dict[str, Any]]:
+        """Write the recipe's model for what `also` names, and tell of each; see tasks.artifacts.write_all."""
+        also = self.inputs.cfg.also
+        if not also:
+            return {}
+        loaded = models.load(self.inputs.dense)
+        held = self._held(recipe, loaded, kept)
+        records = list(islice(shards.read(self.inputs.splits / "search"), score.PROBES))
+        with _plain(held, loaded) as plain:
+            return artifacts.write_all(held, plain, out, also, records, self._facts(card.name, recipe), card)
+
+    def _held(self, recipe: Recipe, loaded: models.Loaded, kept: Path) -> Held:
+        given = recipes.given(self.inputs, loaded.tokenizer, loaded.context, self._size_mb_max())
+        return recipes.applied(recipe, Held(loaded.model), given, kept)
+
+    def _facts(self, name: str, recipe: Recipe) -> dict[str, Any]:
+        """What model.json says of how the model was made."""
+        passes = [{"name": m.name, **m.cfg.model_dump(mode="json")} for m in recipe]
+        return {"recipe": name, "passes": passes, "dense_sha256": sha256_tree(self.inputs.dense)}
 
     def changed(self, folder: Path, base: Scores, scores: Scores, made: Made) -> dict[str, float]:
         """The proof that a recipe had an effect, and that what was written is what was made."""
@@ -99,6 +123,16 @@ class Compressor:
         asked = self.inputs.contract
         share = None if asked.max_size_share is None else asked.max_size_share * size_mb(self.inputs.dense)
         return min((one for one in (share, asked.max_size_mb) if one is not None), default=None)
+
+
+@contextmanager
+def _plain(held: Held, loaded: models.Loaded) -> Iterator[Path]:
+    """The model as it is in memory, as a folder of nightforge.models in fp32."""
+    with tempfile.TemporaryDirectory(prefix="nightforge-plain-") as folder, multiplied_out(held.model) as model:
+        models.save(
+            Path(folder), model, loaded.tokenizer, {key: loaded.card[key] for key in ("family", "context_length")}
+        )
+        yield Path(folder)
 
 
 def _context(dense: Path) -> Context:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from nightforge import config
+from nightforge.cards import Card
 from nightforge.contract import Contract
 from nightforge.errors import ConfigError
 from nightforge.methods import Chosen, Method
@@ -53,6 +54,9 @@ class CompressConfig(config.Config):
 
     export: Annotated[Method, Chosen("export")]
     """What the compressed model is written for."""
+
+    also: dict[str, Annotated[Method, Chosen("export")]]
+    """Folder under models/artifacts → exporter: what else the chosen model is written for; only for language models."""
 
     calibration_tokens: int | None = Field(ge=256)
     """Tokens of the calibration split that passes over a language model look at; null for others."""
@@ -117,6 +121,9 @@ class Compressor(Protocol):
 
     def write(self, name: str, recipe: Recipe, out: Path, kept: Path) -> Made:
         """Make the compressed model's folder; `kept` is a folder that survives a crash."""
+
+    def artifacts(self, recipe: Recipe, out: Path, kept: Path, card: Card) -> dict[str, dict[str, Any]]:
+        """Write the recipe's model for what `also` names, and tell of each; see tasks.artifacts.write_all."""
 
     def changed(self, folder: Path, base: Scores, scores: Scores, made: Made) -> dict[str, float]:
         """The proof that a recipe had an effect, and that what was written is what was made."""

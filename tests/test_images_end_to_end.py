@@ -74,7 +74,7 @@ def to_verdict(at: Path, values: dict[str, Any]) -> dict[str, Any]:
     keep("evaluate", evaluate_array.run(chosen, SEED, *read, at / "evaluation"))
     recipes = CompressConfig(**values["compress"])
     read = (at / "dense", at / "evaluate.json", at / "splits")
-    wrote = (at / "works/compress", at / "candidates", at / "compressed")
+    wrote = (at / "works/compress", at / "candidates", at / "compressed", at / "artifacts")
     keep("compress", compress.run(recipes, contract, SEED, *read, deps, *wrote))
     asked = accept.AcceptConfig(**values["accept"])
     read = (at / "dense", at / "compressed", at / "champion.json", at / "splits")

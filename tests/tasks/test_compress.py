@@ -34,6 +34,7 @@ VALUES = {
     "search": "all",
     "budget_minutes": 60,
     "pareto": None,
+    "also": {},
     "calibration_tokens": 256,
     "export": {"name": "onnx_genai"} | methods.load("export", "onnx_genai").SAMPLE.model_dump(),
     "resamples": 200,
@@ -89,7 +90,7 @@ def run(project: Path, out: Path, recipes: dict[str, Any], limits: dict[str, Any
     cfg = CompressConfig.model_validate(VALUES | {"recipes": recipes} | values)
     contract = Contract.model_validate(limits)
     read = (project / "dense", project / "evaluate.json", project / "splits", {})
-    return compress.run(cfg, contract, 17, *read, out / "work/this", out / "candidates", out / "compressed")
+    return compress.run(cfg, contract, 17, *read, out / "work/this", out / "candidates", out / "compressed", out / "artifacts")
 
 
 @pytest.mark.slow
