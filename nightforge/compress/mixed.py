@@ -104,7 +104,8 @@ def apply(held: Held, given: Given, cfg: Config) -> Held:
     by_name = {name: specs[at] for name, at in zip(layers, taken, strict=True)}
 
     def make(name: str, weight: torch.Tensor, seen: Moments) -> Grid:
-        return gptq.rounded(weight, seen.gram, by_name[name], cfg.damp, cfg.act_order, cfg.rounds)
+        damp = gptq.damping(held.model, name, cfg.damp)
+        return gptq.rounded(weight, seen.gram, by_name[name], damp, cfg.act_order, cfg.rounds)
 
     each_linear(held, given, cfg.layers, make)
     figures = {f"layers_{s.bits}_bits_block_{s.block_size}": float(taken.count(at)) for at, s in enumerate(specs)}

@@ -5,9 +5,10 @@ from itertools import product
 import pytest
 import torch
 from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
 
-from nightforge import grids
+from nightforge import blocks, grids
 from nightforge.compress import _descent, _hessian, gptq, rtn
 from nightforge.errors import DataError
 from nightforge.grids import Grid, Spec
@@ -56,6 +57,7 @@ def test_it_is_optimal_brain_quantization_in_its_order(act_order: bool, symmetri
     torch.testing.assert_close(grid.values(), by_definition(weight, gram, spec, 0.01, order), rtol=1e-4, atol=1e-4)
 
 
+@settings(deadline=None, max_examples=30)
 @drawn(st.integers(0, 999), st.sampled_from([2, 3, 4]), st.booleans(), st.integers(30, 300))
 def test_it_loses_less_than_rounding(seed: int, bits: int, symmetric: bool, inputs: int) -> None:
     weight, gram = case(seed, 16, inputs, 2 * inputs)
@@ -97,6 +99,7 @@ def test_a_hessian_that_damping_leaves_singular_is_damped_more_and_said_so() -> 
     assert grid.values().isfinite().all()
 
 
+@settings(deadline=None, max_examples=30)
 @drawn(st.integers(0, 999), st.sampled_from([2, 4]), st.booleans(), st.integers(20, 80))
 def test_scales_and_integers_in_turns_never_lose_more(seed: int, bits: int, symmetric: bool, inputs: int) -> None:
     weight, gram = case(seed, 8, inputs, 2 * inputs)
@@ -152,3 +155,20 @@ def test_weights_that_are_not_finite_are_refused(small: Small) -> None:
     held.model.model.layers[1].mlp.up_proj.weight.data[3, 4] = torch.nan
     with pytest.raises(DataError, match=r"layers.1.mlp.up_proj"):
         gptq.apply(held, small.given, gptq.SAMPLE)
+
+
+def test_tied_embeddings_are_damped_more(small: Small) -> None:
+    """What is looked up has not the Hessian of the output projection."""
+    cfg = gptq.SAMPLE.model_copy(update={"layers": ["lm_head"], "rounds": 0})
+    seen: list[torch.Tensor] = []
+    blocks.walk(
+        small.held().model, small.given.calibration, lambda _, __, m: seen.append(m["lm_head"].gram), ["lm_head"]
+    )
+    for tied, damp in ((True, gptq.TIED_DAMP), (False, cfg.damp)):
+        held = small.held()
+        if not tied:
+            held.model.lm_head.weight = torch.nn.Parameter(held.model.lm_head.weight.detach().clone())
+        weight = held.model.lm_head.weight.detach().clone()
+        gptq.apply(held, small.given, cfg)
+        wanted = gptq.rounded(weight, seen[0], cfg.spec, damp, True, 0)
+        assert held.grids["lm_head"].ints.equal(wanted.ints)

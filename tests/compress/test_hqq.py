@@ -3,6 +3,7 @@
 import pytest
 import torch
 from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from nightforge import grids
@@ -31,6 +32,7 @@ def test_blocks_of_one_value_or_of_zeros_keep_their_scale() -> None:
         torch.testing.assert_close(values, weight, rtol=1e-5, atol=0)
 
 
+@settings(deadline=None, max_examples=30)
 @drawn(st.integers(0, 999), st.sampled_from([2, 3, 4]), st.booleans(), st.integers(5, 90))
 def test_no_block_loses_more_than_by_rounding(seed: int, bits: int, symmetric: bool, inputs: int) -> None:
     weight = torch.randn(6, inputs, generator=torch.Generator().manual_seed(seed)) ** 3

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
@@ -20,6 +21,7 @@ from tests.small_lm import Small
 ALL = ["model.layers.*", "lm_head"]
 
 
+@settings(deadline=None, max_examples=30)
 @drawn(st.integers(0, 9999), st.integers(1, 4), st.floats(1.0, 3.0))
 def test_the_choice_is_the_best_that_fits(seed: int, layers: int, room: float) -> None:
     rng = np.random.default_rng(seed)
