@@ -165,9 +165,8 @@ def _blocks(kind: str, ints: NDArray[Any], scales: NDArray[Any], least: NDArray[
     """The bytes of a matrix: (rows, blocks · bytes of a block). scales and least are (rows, blocks of 32)."""
     rows, inputs = ints.shape
     in_blocks = ints.reshape(rows, inputs // BLOCK, BLOCK)
-    if kind == "Q8_0":
-        held = in_blocks.astype(np.int8).view(np.uint8)
-    else:
+    held: NDArray[Any] = in_blocks.astype(np.int8).view(np.uint8)
+    if kind != "Q8_0":
         low, high = np.split(in_blocks.astype(np.uint8), 2, axis=-1)
         held = low | high << 4
     heads = [scales, least] if kind == "Q4_1" else [scales]

@@ -108,7 +108,7 @@ def _constant(values: NDArray[np.int16], kind: Any, bits: int) -> Any:
     """Integers in a constant; of 4 bits, the first of two is in the lower half of a byte."""
     import openvino as ov
 
-    flat = values.reshape(-1).astype(np.uint8)
+    flat: NDArray[Any] = values.reshape(-1).astype(np.uint8)
     if bits == 4:
         flat = np.concatenate([flat, np.zeros(len(flat) % 2, np.uint8)]) & 15
         flat = flat[::2] | flat[1::2] << 4
