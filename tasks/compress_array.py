@@ -1,16 +1,25 @@
-"""How a model of images or sounds is compressed: the parts that it runs as ONNX graphs, which a recipe rewrites."""
+"""How a model of images or sounds is compressed: passes over its network, then over the ONNX graphs of its parts."""
 
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from nightforge import array_models, graphs
+from nightforge import judge as judges
+from nightforge.array_models import Loaded, Rows
+from nightforge.compress import _network
+from nightforge.compress._network import Given, Network
 from tasks import arrays
-from tasks.compress_graphs import Graphs
-from tasks.compressing import Inputs
+from tasks.compress_graphs import Begun, Graphs
+from tasks.compressing import Inputs, Made, Recipe
+from tasks.progress import report
+from tasks.score import Scores
 
 CALIBRATION_ROWS, CALIBRATION_SEED = 128, 3
 """Records of the calibration split that are scored, and labels that are sampled, while the parts are watched."""
+COMPARED_ROWS, COMPARED_SEED = 256, 5
+"""Samples whose distance to the records of the search split is told, of the dense model and of each candidate."""
 KEPT = ("family", "shape", "classes", "media", "config", "metric", "parameters")
 """What a compressed model's card says as the dense one's does."""
 
@@ -19,21 +28,66 @@ class Compressor(Graphs):
     """What the stage asks of a kind of model."""
 
     def __init__(self, inputs: Inputs) -> None:
-        loaded = array_models.load(inputs.dense)
-        parts = watched(loaded, inputs.splits / "calibration", inputs.deps["judge"])
-        super().__init__(inputs, loaded.model, parts, KEPT)
+        self.loaded = array_models.load(inputs.dense)
+        self.judge = array_models.load_judge(inputs.deps["judge"]).model
+        self.given = Given(
+            calibration=_first(self._read(inputs.splits / "calibration"), CALIBRATION_ROWS),
+            training=lambda: self._read(inputs.splits / "train"),
+            judge=self.judge,
+            dense=lambda: array_models.load(inputs.dense).model,
+            seed=CALIBRATION_SEED,
+        )
+        network = Network(self.loaded.model, self.loaded.family)
+        super().__init__(inputs, network.model, self.watched(network), KEPT)
+
+    def watched(self, network: Network) -> dict[str, graphs.Part]:
+        """The parts that the family calls to score records of the calibration split and to sample, with all calls."""
+        given = self.given
+        return graphs.find(
+            network.model,
+            lambda: _network.work(network.model, network.family, given.calibration, given.judge, given.seed),
+        )
+
+    def begin(self, passes: Recipe) -> Begun:
+        """The network after passes over it, as graphs.
+
+        Raises:
+            NightforgeError: one failed.
+        """
+        if not passes:
+            return self.begun
+        network = Network(self.given.dense(), self.loaded.family)
+        for at, method in enumerate(passes):
+            report(at, len(passes), f"pass {method.name}")
+            network = method.module.apply(network, self.given, method.cfg)
+        begun = self.exported(network.model, self.watched(network))
+        card = {
+            "config": network.family.cfg.model_dump(mode="json"),
+            "parameters": sum(p.numel() for p in network.model.parameters()),
+        }
+        return begun._replace(card=card, told={"skipped": network.skipped})
+
+    def changed(self, folder: Path, base: Scores, scores: Scores, made: Made) -> dict[str, float]:
+        """The proof that a recipe had an effect, and how far its samples lie from records."""
+        near = {"kernel_distance": self._distance(graphs.load(folder)), "dense_kernel_distance": self._dense_distance}
+        return super().changed(folder, base, scores, made) | near
+
+    @cached_property
+    def _dense_distance(self) -> float:
+        return self._distance(self.loaded)
+
+    @torch.no_grad()
+    def _distance(self, loaded: Loaded) -> float:
+        """Kernel distance of samples to the records of the search split, in the judge's features; all of one seed."""
+        given = self._read(self.inputs.splits / "search")
+        labels = given.tensors["y"].repeat(-(-COMPARED_ROWS // len(given.seeds)))[:COMPARED_ROWS]
+        made = loaded.family.module.sample(loaded.model, loaded.family.cfg, labels, COMPARED_SEED)
+        real, made_features = (judges.read(self.judge, x).features for x in (given.tensors["x"], made))
+        return judges.kernel_distance(real, made_features)
+
+    def _read(self, split: Path) -> Rows:
+        return arrays.read(split, self.loaded.media, self.loaded.classes).rows
 
 
-@torch.no_grad()
-def watched(loaded: array_models.Loaded, calibration: Path, judge: Path) -> dict[str, graphs.Part]:
-    """The parts that the family calls to score records of the calibration split and to sample, with all calls."""
-    given, family = arrays.read(calibration, loaded.media, loaded.classes), loaded.family
-    first = slice(CALIBRATION_ROWS)
-    tensors = {name: value[first] for name, value in given.rows.tensors.items()}
-    reader = array_models.load_judge(judge).model
-
-    def run() -> None:
-        family.module.score(loaded.model, family.cfg, tensors, given.rows.seeds[first], reader)
-        family.module.sample(loaded.model, family.cfg, tensors["y"], CALIBRATION_SEED)
-
-    return graphs.find(loaded.model, run)
+def _first(rows: Rows, count: int) -> Rows:
+    return Rows({name: value[:count] for name, value in rows.tensors.items()}, rows.seeds[:count])

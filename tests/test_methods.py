@@ -27,6 +27,7 @@ from tests import (
     contracts,
     knowledge_contracts,
     model_contracts,
+    network_contracts,
     training_contracts,
 )
 

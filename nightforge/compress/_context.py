@@ -1,8 +1,9 @@
 """What a pass is told of the dense model, and the refusal of a model that it does not work on."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
 from nightforge.blocks import HEAD
 from nightforge.errors import ConfigError
@@ -20,6 +21,8 @@ class Context:
     """The output projection is the embedding table."""
     shapes: Mapping[str, tuple[int, ...]]
     """Tensor name → shape, as in model.safetensors, or as in the graphs that it was exported to."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Of a family of images or sounds: its values, as model.json says them."""
 
 
 def refuse_other(name: str, compatible: Kinds, context: Context) -> None:

@@ -5,7 +5,7 @@ All of them truncate a singular value decomposition (Eckart & Young 1936); they 
 by before, which says which errors count.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
@@ -35,8 +35,9 @@ class Factoring(config.Config):
     """Share of each layer's parameters that is kept, at most; the rank follows from it."""
 
 
-def rank(outputs: int, inputs: int, parameter_share: float) -> int:
-    """The largest rank whose two layers have no more than this share of the parameters; 0 where none has."""
+def rank(shape: Sequence[int], parameter_share: float) -> int:
+    """The largest rank of (outputs, inputs) that takes no more than this share of the parameters; 0 where none does."""
+    outputs, inputs = shape
     return int(parameter_share * outputs * inputs / (outputs + inputs) + 1e-9)
 
 
@@ -46,7 +47,7 @@ def least(footprints: Mapping[str, Footprint], cfg: Factoring) -> dict[str, Foot
     for name, one in footprints.items():
         layer = name.removesuffix(".weight")
         named = any(fnmatchcase(layer, pattern) for pattern in cfg.layers) and layer != EMBEDDING
-        if len(one.shape) == 2 and named and not _made(layer) and (r := rank(*one.shape, cfg.parameter_share)):
+        if len(one.shape) == 2 and named and not _made(layer) and (r := rank(one.shape, cfg.parameter_share)):
             found[f"{layer}.down.weight"] = one._replace(shape=(r, one.shape[1]))
             found[f"{layer}.up.weight"] = one._replace(shape=(one.shape[0], r))
         else:
@@ -67,7 +68,7 @@ def able(held: Held, cfg: Factoring) -> dict[str, torch.nn.Linear]:
             held.skipped[name] = "not factored: it is half of a layer that was factored before"
         elif name == HEAD and held.model.get_input_embeddings().weight is layer.weight:
             held.skipped[name] = "not factored: it is the embedding table too, which would stay beside it"
-        elif not rank(*layer.weight.shape, cfg.parameter_share):
+        elif not rank(layer.weight.shape, cfg.parameter_share):
             held.skipped[name] = (
                 f"not factored: rank 1 of {layer.out_features} × {layer.in_features} is more than a share of "
                 f"{cfg.parameter_share:g} of its parameters"
@@ -85,7 +86,7 @@ def each(held: Held, given: Given, cfg: Factoring, split: Split) -> Held:
         for name, layer in layers.items():
 
             def made(name: str = name, layer: torch.nn.Linear = layer) -> Tensors:
-                return split(layer.weight.detach(), seen[name], rank(*layer.weight.shape, cfg.parameter_share))
+                return split(layer.weight.detach(), seen[name], rank(layer.weight.shape, cfg.parameter_share))
 
             put(held, name, layer, given.keep(name, made))
 

@@ -7,9 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nightforge.compress._pass import Kind
+
 FAMILIES = {"vae", "gan", "diffusion", "seq2seq"}
 COMPATIBLE = {"family": FAMILIES, "loader": {"array", "transformers"}, "runtime": {"onnx"}}
 """What a model must be before, and what runs it after."""
+AFTER: set[Kind] = {"smooth", "shrink", "train"}
+"""What works on the network, before it becomes graphs."""
 
 OUTPUT_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gather": 0, "MatMul": -1}
 """Operator → the axis of its weight along which each output has a scale of its own; Gemm's depends on transB."""

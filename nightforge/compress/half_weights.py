@@ -14,7 +14,7 @@ from nightforge import config
 from nightforge.compress import _graph
 from nightforge.compress._context import Context, refuse_other
 
-COMPATIBLE = _graph.COMPATIBLE
+COMPATIBLE, AFTER = _graph.COMPATIBLE, _graph.AFTER
 
 
 class Config(config.Config):

@@ -16,7 +16,7 @@ from nightforge.compress import _graph
 from nightforge.compress._context import Context, refuse_other
 from nightforge.errors import DataError
 
-COMPATIBLE = _graph.COMPATIBLE
+COMPATIBLE, AFTER = _graph.COMPATIBLE, _graph.AFTER
 OPERATORS = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 
 

@@ -40,7 +40,7 @@ def apply(held: Held, given: Given, cfg: Config) -> Held:
     for name, layer in _factor.able(held, cfg).items():
 
         def made(layer: torch.nn.Linear = layer) -> Tensors:
-            return truncated(layer.weight.detach(), _factor.rank(*layer.weight.shape, cfg.parameter_share))
+            return truncated(layer.weight.detach(), _factor.rank(layer.weight.shape, cfg.parameter_share))
 
         _factor.put(held, name, layer, given.keep(name, made))
     return held

@@ -20,9 +20,9 @@ def footprints(model: torch.nn.Module) -> dict[str, Footprint]:
 
 def test_rank_by_hand() -> None:
     """Of 60 × 20 = 1200 parameters a rank takes 80: of a half 600, so 7 ranks; of a share of 0.8 960, so 12."""
-    assert (_factor.rank(60, 20, 0.5), _factor.rank(60, 20, 0.8)) == (7, 12)
-    assert _factor.rank(60, 20, 0.06) == 0
-    assert _factor.rank(100, 100, 0.999) == 49, "never as many parameters as before"
+    assert (_factor.rank((60, 20), 0.5), _factor.rank((60, 20), 0.8)) == (7, 12)
+    assert _factor.rank((60, 20), 0.06) == 0
+    assert _factor.rank((100, 100), 0.999) == 49, "never as many parameters as before"
 
 
 def test_what_is_dropped_is_the_small_singular_values() -> None:

@@ -74,7 +74,7 @@ def test_a_layer_is_factored_for_what_the_factored_ones_before_it_give(small: Sm
     with torch.no_grad():
         blocks.walk(before.model, small.given.calibration, lambda _, layers, found: seen.update(found), [last])
     weight = small.model.get_submodule(last).weight.detach()
-    found = svd_llm.split(weight, _hessian.regular(seen[last].gram, cfg.damp), _factor.rank(64, 128, 0.8))
+    found = svd_llm.split(weight, _hessian.regular(seen[last].gram, cfg.damp), _factor.rank((64, 128), 0.8))
     made = held.model.get_submodule(last)
     torch.testing.assert_close(made.up.weight @ made.down.weight, (found["up"] @ found["down"]).float())
 

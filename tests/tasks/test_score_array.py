@@ -1,6 +1,7 @@
 """A network and its graphs are scored on the same draws, by the one or the other, and make the same pictures."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,24 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shards.write(folder / "splits/calibration", digits.records(12))
     shards.write(folder / "splits/search", digits.records(20, 12))
     values = yaml.safe_load((ROOT / "examples/images/params.yaml").read_text(encoding="utf-8"))
-    recipe = [{"name": "half_weights", "elements_min": 64}]
-    cfg = CompressConfig.model_validate(values["compress"] | {"recipes": {"half": recipe}})
+    half = {"name": "half_weights", "elements_min": 64}
+    narrow = [{"name": "prune_channels", "share": 0.5, "damp": 0.001}, half]
+    cfg = CompressConfig.model_validate(values["compress"] | {"recipes": {"half": [half], "narrow": narrow}})
     contract, deps = Contract.model_validate(values["contract"]), {"judge": folder / "judge"}
     compressor = compress_array.Compressor(Inputs(cfg, contract, 1, folder / "dense", folder / "splits", deps))
-    assert set(compressor.graphs) == {"encode", "decode"}
-    compressor.check(cfg.recipes["half"])
-    compressor.write("half", cfg.recipes["half"], folder / "half", folder / "kept")
+    assert set(compressor.begun.graphs) == {"encode", "decode"}
+    for name, recipe in cfg.recipes.items():
+        compressor.check(recipe)
+        made = compressor.write(name, recipe, folder / name, folder / "kept")
+        size = sum(file.stat().st_size for file in (folder / name).glob("*.onnx")) / 1e6
+        assert compressor.least_mb(recipe) < size, "weights alone"
+        assert (made.facts["removed_share"] > 0.2) == (name == "narrow")
+        two = [score.score(folder / one, folder / "splits/search", 20, folder / "judge") for one in ("dense", name)]
+        proof = compressor.changed(folder / name, two[0], two[1], made)
+        assert made.facts["removed_share"] < proof["changed_share"] <= 1
+        assert proof["kernel_distance"] != proof["dense_kernel_distance"]
+    with pytest.raises(ConfigError, match="prune_channels cannot come after half_weights"):
+        compressor.check(cfg.recipes["narrow"][::-1])
     return folder
 
 
@@ -58,6 +70,17 @@ def test_graphs_are_scored_as_the_network_is(project: Path) -> None:
     assert 0 < np.abs(half.probes - dense.probes).max() < 0.02
     whole = score.score(project / "dense", project / "splits/search", 100, project / "judge")
     np.testing.assert_allclose(whole.nats, dense.nats, rtol=1e-5, err_msg="a row's score depends on its batch")
+
+
+def test_a_network_of_fewer_channels_becomes_smaller_graphs(project: Path) -> None:
+    half, narrow = (
+        {file.stem: file.stat().st_size for file in (project / name).glob("*.onnx")} for name in ("half", "narrow")
+    )
+    assert all(narrow[part] < 0.9 * half[part] for part in ("encode", "decode")), (half, narrow)
+    card = json.loads((project / "narrow/model.json").read_text())
+    assert card["parameters"] < json.loads((project / "half/model.json").read_text())["parameters"]
+    found = score.score(project / "narrow", project / "splits/search", 20, project / "judge")
+    assert np.isfinite(found.nats).all()
 
 
 def test_a_folder_of_graphs_holds_no_weights_beside_them(project: Path) -> None:
