@@ -106,8 +106,9 @@ class Compressor:
     def changed(self, folder: Path, base: Scores, scores: Scores, made: Made) -> dict[str, float]:
         """The proof that a recipe had an effect, and that what was written is what was made."""
         reloaded = {} if made.probes is None else {"reload_kl_nats": score.kl_nats(made.probes, scores.probes)}
+        left = models.card(folder)["parameters"] / models.card(self.inputs.dense)["parameters"]
         return {
-            "changed_share": onnx_models.integer_share(folder),
+            "changed_share": max(onnx_models.integer_share(folder), 1 - left),
             "output_max_difference": float(np.abs(scores.probes - base.probes).max()),
             "kl_nats_per_token": score.kl_nats(base.probes, scores.probes),
         } | reloaded
