@@ -93,19 +93,18 @@ def smooth(
 
 def folds(model: Any, name: str, block: torch.nn.Module) -> list[Fold]:
     """The places of a block where scale can be moved; none where a block is built otherwise than Llama's."""
-    modules = dict(block.named_modules())
+    modules: dict[str, Any] = dict(block.named_modules())
     found = []
     for source, targets in LIKE_LLAMA.items():
         if source not in modules or not all(target in modules for target in targets):
             continue
         giver = modules[source].up if isinstance(modules[source], Factored) else modules[source]
-        takers = {
-            f"{name}.{t}.down" if isinstance(modules[t], Factored) else f"{name}.{t}": getattr(
-                modules[t], "down", modules[t]
-            )
-            for t in targets
-        }
-        channels, inputs = len(giver.weight), next(iter(takers.values())).in_features
+        takers: dict[str, torch.nn.Linear] = {}
+        for target in targets:
+            layer = modules[target]
+            within, layer = (".down", layer.down) if isinstance(layer, Factored) else ("", layer)
+            takers[f"{name}.{target}{within}"] = layer
+        channels, inputs = len(giver.weight), layer.in_features
         width = modules["self_attn"].head_dim if source.endswith("v_proj") else channels
         if inputs % channels == 0 and (isinstance(giver, torch.nn.Linear) or proportional(giver)):
             found.append(Fold(giver, takers, width, inputs // channels))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from heapq import heapify, heappop, heappush
 from math import ceil, log2
 
+import numpy as np
 import torch
 from pydantic import Field
 
@@ -61,10 +62,10 @@ def apply(held: Held, given: Given, cfg: Config) -> Held:
             return {"weight": clustered(weight, cfg.entries)}
 
         put(held, name, layer, given.keep(name, made))
-        _, counts = layer.weight.detach().unique(return_counts=True)
+        counts = np.unique(layer.weight.detach().numpy(), return_counts=True)[1].tolist()
         figures["weights_mb_dense"] += weight.numel() * 32 / 8e6
-        figures["weights_mb_indices"] += indexed_bits(counts.tolist()) / 8e6
-        figures["weights_mb_huffman"] += huffman_bits(counts.tolist()) / 8e6
+        figures["weights_mb_indices"] += indexed_bits(counts) / 8e6
+        figures["weights_mb_huffman"] += huffman_bits(counts) / 8e6
     held.notes.append((f"cluster: {_quantize.NO_RUNTIME}", figures))
     return held
 

@@ -121,12 +121,13 @@ def rotation(order: int, seed: int) -> tuple[torch.Tensor, bool]:
 
 def hadamard(order: int) -> torch.Tensor | None:
     """A matrix of ±1 (order, order) whose rows are orthogonal; None where neither construction gives one."""
+    pair = torch.tensor([[1.0, 1.0], [1.0, -1.0]]).double()
     if order <= 2:
-        return torch.tensor([[1.0, 1.0], [1.0, -1.0]])[:order, :order].double()
+        return pair[:order, :order]
     if order % 4:
         return None
     if (half := hadamard(order // 2)) is not None:
-        return torch.kron(hadamard(2), half)
+        return torch.kron(pair, half)
     return _paley(order) if all((order - 1) % d for d in range(2, int(order**0.5) + 1)) else None
 
 

@@ -204,7 +204,7 @@ def _watching(layer: torch.nn.Linear, specs: Sequence[Spec], cost: torch.Tensor)
         def backward(pull: torch.Tensor) -> None:
             cost.add_(torch.stack([_energy(x @ error.T, pull) for error in _errors(layer, specs)]))
 
-        out.register_hook(backward)
+        out.register_hook(backward)  # type: ignore[no-untyped-call]
 
     return forward
 
