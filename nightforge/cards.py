@@ -23,9 +23,12 @@ class Card:
     how: str
     """How to run it, in Markdown of our own."""
     size_mb: float
+    difference: float
+    """Of logits to the model in memory, root of the mean square, over the standard deviation of its logits."""
     max_difference: float
-    """Largest difference of a logit to the model in memory, over the standard deviation of its logits."""
+    """The largest of a logit, likewise."""
     tolerance: float
+    """What `difference` may be."""
     remarks: Sequence[str] = ()
     """What the format changes in the model."""
     lineage: Mapping[str, str] = field(default_factory=dict)
@@ -41,8 +44,9 @@ class Card:
 def render(card: Card) -> str:
     """The page. Sections of which nothing is known are left out."""
     difference = (
-        f"Opened in a fresh process, its logits differ from those of the model in memory by "
-        f"{card.max_difference:.2g} of their standard deviation at most; {card.tolerance:.2g} is allowed."
+        f"Opened in a fresh process, its logits differ from those of the model in memory by {card.difference:.2g} of "
+        f"their standard deviation (root of the mean square; {card.max_difference:.2g} at most); {card.tolerance:.2g} "
+        "is allowed."
     )
     parts = [
         f"# {escaped(card.name)} for {escaped(card.runtime)}",

@@ -69,7 +69,8 @@ def write_all(
         about: what README.md says of the model: its lineage, passes, contract and slices.
 
     Returns:
-        Name → `size_mb`, `max_difference` (of a logit, over their standard deviation), `tolerance` and `remarks`; or
+        Name → `size_mb`, `difference` (of logits, root of the mean square over their standard deviation), that is held
+        against `tolerance`, `max_difference` (the largest of a logit, likewise) and `remarks`; or
         `failed`: why there is none.
     """
     words = models.load(plain).tokenizer
@@ -102,20 +103,23 @@ def _written(
     kept = models.card(plain)
     card = {key: kept[key] for key in KEPT} | {"exporter": exporter.name, "loader": module.RUNTIME} | facts
     (out / models.CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    difference = apart(in_fresh_process(exporter.name, out, records), expected)
+    difference, most = apart(in_fresh_process(exporter.name, out, records), expected)
     if not difference <= tolerance:
         raise DataError(f"expected logits within {tolerance:g} of their standard deviation, got {difference:.3g}")
-    told = about or Card("", "", "", 0, 0, 0)
+    told = about or Card("", "", "", 0, 0, 0, 0)
     page = replace(
         told, name=exporter.name, runtime=module.RUNTIME, how=module.HOW, size_mb=size_mb(out),
-        max_difference=difference, tolerance=tolerance, remarks=remarks,
+        difference=difference, max_difference=most, tolerance=tolerance, remarks=remarks,
     )  # fmt: skip
     (out / README).write_text(cards.render(page), encoding="utf-8")
-    return {"size_mb": size_mb(out), "max_difference": difference, "tolerance": tolerance, "remarks": remarks}
+    found = {"difference": difference, "max_difference": most, "tolerance": tolerance}
+    return {"size_mb": size_mb(out), **found, "remarks": remarks}
 
 
-def apart(found: Probes, expected: Probes) -> float:
-    """Largest difference of a logit, over the standard deviation of the expected ones.
+def apart(found: Probes, expected: Probes) -> tuple[float, float]:
+    """Difference of logits over the standard deviation of the expected ones: root of the mean square, and the largest.
+
+    The first is what is judged: a model may have a token at which the least change of any weight grows a hundredfold.
 
     Raises:
         DataError: the records became other tokens, or the vocabulary is another.
@@ -125,7 +129,8 @@ def apart(found: Probes, expected: Probes) -> float:
         raise DataError(f"its tokenizer makes other tokens of the same texts, the first at {at}")
     if found.logits.shape != expected.logits.shape:
         raise DataError(f"expected logits of shape {expected.logits.shape}, got {found.logits.shape}")
-    return float(np.abs(found.logits - expected.logits).max() / expected.logits.std())
+    difference = np.abs(found.logits - expected.logits) / expected.logits.std()
+    return float(np.sqrt(np.mean(np.square(difference, dtype=np.float64)))), float(difference.max())
 
 
 def in_fresh_process(exporter: str, folder: Path, records: Sequence[Record]) -> Probes:

@@ -166,7 +166,7 @@ def _artifacts(night: Night, chosen: str, out: Path) -> dict[str, Any]:
     kept = tried.at(night.compressor, recipe, chosen, night.work) / "layers"
     page = Card(
         chosen,
-        *("", "", 0, 0, 0),  # of each artifact its own
+        *("", "", 0, 0, 0, 0),  # of each artifact its own
         lineage={"dense model": sha256_tree(inputs.dense)},
         passes=[{"name": m.name, **m.cfg.model_dump(mode="json")} for m in recipe],
         contract=night.judged[chosen].rows(),

@@ -31,9 +31,10 @@ def measure(model: Path, prompts: Sequence[Sequence[int]], new_tokens: int) -> l
         raise AssetMissing("expected the package llama-cpp-python, found none: pip install 'nightforge[llama-cpp]'")
     from llama_cpp import Llama
 
+    most = max(map(len, prompts)) + new_tokens
     trials: dict[float, Any] = {}
     for threads in {os.cpu_count() or 1, 1}:
-        runtime = Llama(str(model / gguf.FILE), n_ctx=0, n_threads=threads, verbose=False)
+        runtime = Llama(str(model / gguf.FILE), n_ctx=most, n_threads=threads, verbose=False)
         _generate(runtime, prompts[0], new_tokens)
         trials[sum(_generate(runtime, prompts[0], new_tokens))] = runtime
     fastest = trials[min(trials)]

@@ -19,8 +19,8 @@ class Artifact(config.Config):
     """What every artifact is held to."""
 
     tolerance: float = Field(gt=0, le=1)
-    """Largest difference of a logit of the reloaded artifact to the model in memory, as a share of the standard
-    deviation of its logits: 0.001 where nothing is rounded anew, 0.05 for half precision."""
+    """Largest difference of the reloaded artifact's logits to those of the model in memory, root of the mean square as
+    a share of their standard deviation: 0.001 where nothing is rounded anew, 0.05 for half precision."""
 
 
 def tensors(plain: Path) -> dict[str, Any]:

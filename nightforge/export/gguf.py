@@ -225,14 +225,21 @@ def running(folder: Path) -> tuple[LogitsFn, Any]:
     _folder.needs("llama_cpp", "llama-cpp")
     from llama_cpp import Llama
 
-    runtime = Llama(str(folder / FILE), n_ctx=0, logits_all=True, verbose=False)
+    made: dict[int, Any] = {}
+
+    def runtime(tokens: int) -> Any:
+        """One for so many tokens or more: it holds logits for as many as it could read, and a context may be long."""
+        if not any(most >= tokens for most in made):
+            made.clear()
+            made[tokens] = Llama(str(folder / FILE), n_ctx=tokens, logits_all=True, verbose=False)
+        return next(iter(made.values()))
 
     def logits(input_ids: Ids, attention_mask: Ids) -> NDArray[np.float32]:
-        found = []
+        model, found = runtime(input_ids.shape[1]), []
         for row in input_ids.tolist():
-            runtime.reset()
-            runtime.eval(row)
-            found.append(runtime.scores[: len(row)].copy())
+            model.reset()
+            model.eval(row)
+            found.append(model.scores[: len(row)].copy())
         return np.stack(found).astype(np.float32)
 
     return logits, opened(folder)[1]

@@ -107,7 +107,7 @@ def story(label: str = "plant", **changes: Any) -> Story:
             "reachable": [label],
             "artifacts": {
                 label: {"failed": label},
-                "gguf": {"size_mb": 1.0, "max_difference": 0.01, "tolerance": 0.1, "remarks": [label]},
+                "gguf": {"size_mb": 1.0, "difference": 0.01, "tolerance": 0.1, "remarks": [label]},
             },
             "dense": {"size_mb": 7.1},
             "candidates": {"int4": candidate, label: {"failed": label, "meets": False, "why": [label]}},

@@ -57,13 +57,13 @@ def test_each_is_written_and_found_as_it_was(small: Small, tmp_path: Path) -> No
         "mute": method(huggingface, convert=mute),
         "breaks": method(huggingface, convert=breaks),
     }
-    about = Card("", "", "", 0, 0, 0, passes=[{"name": "rtn", "bits": 4}], lineage={"dense": "2a9f"})
+    about = Card("", "", "", 0, 0, 0, 0, passes=[{"name": "rtn", "bits": 4}], lineage={"dense": "2a9f"})
     table = artifacts.write_all(held, plain, tmp_path / "out", exporters, RECORDS, {"recipe": "int4"}, about)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["llama", "plain", "vllm"]
     assert "expected logits within 0.001 of their standard deviation, got" in table["mute"]["failed"]
     assert table["breaks"] == {"failed": "ZeroDivisionError: of the converter"}
     for name in ("plain", "vllm", "llama"):
-        assert table[name]["max_difference"] <= table[name]["tolerance"]
+        assert table[name]["difference"] <= table[name]["tolerance"]
         card = models.card(tmp_path / "out" / name)
         assert (card["recipe"], card["loader"]) == ("int4", exporters[name].module.RUNTIME)
         page = (tmp_path / "out" / name / "README.md").read_text()
@@ -80,7 +80,7 @@ def test_each_is_written_and_found_as_it_was(small: Small, tmp_path: Path) -> No
 def test_apart_by_hand() -> None:
     one = Probes(np.array([1, 2]), np.array([[0.0, 2.0], [0.0, 2.0]], np.float32))  # a standard deviation of 1
     other = Probes(np.array([1, 2]), np.array([[0.0, 2.0], [0.5, 2.0]], np.float32))
-    assert artifacts.apart(other, one) == 0.5
+    assert artifacts.apart(other, one) == (0.25, 0.5)
     with pytest.raises(DataError, match="other tokens of the same texts, the first at 1"):
         artifacts.apart(other._replace(ids=np.array([1, 3])), one)
     with pytest.raises(DataError, match=r"expected logits of shape \(2, 2\), got \(2, 1\)"):
