@@ -15,7 +15,7 @@ import numpy as np
 from nightforge import models, onnx_models, tokenizer
 from nightforge.cards import Card
 from nightforge.compress._context import Context, check_layers
-from nightforge.compress._pass import Footprint
+from nightforge.compress._pass import Footprint, Given
 from nightforge.compress._prune import NO_SPEED_UP
 from nightforge.held import Held, multiplied_out
 from tasks import artifacts, export, recipes, score, shards
@@ -65,9 +65,10 @@ class Compressor:
         """
         exporter = self.inputs.cfg.export
         loaded = models.load(self.inputs.dense)
-        held = self._held(recipe, loaded, kept)
+        given = self._given(loaded)
+        held = recipes.applied(recipe, Held(loaded.model), given, kept)
         with _plain(held, loaded) as plain:
-            larger = export.write_genai(exporter, held, plain, out)
+            larger = export.write_genai(exporter, held, plain, out, given.calibration)
         card = {
             **{key: loaded.card[key] for key in KEPT},
             **self._facts(name, recipe),
@@ -89,14 +90,13 @@ class Compressor:
         if not also:
             return {}
         loaded = models.load(self.inputs.dense)
-        held = self._held(recipe, loaded, kept)
+        held = recipes.applied(recipe, Held(loaded.model), self._given(loaded), kept)
         records = list(islice(shards.read(self.inputs.splits / "search"), score.PROBES))
         with _plain(held, loaded) as plain:
             return artifacts.write_all(held, plain, out, also, records, self._facts(card.name, recipe), card)
 
-    def _held(self, recipe: Recipe, loaded: models.Loaded, kept: Path) -> Held:
-        given = recipes.given(self.inputs, loaded.tokenizer, loaded.context, self._size_mb_max())
-        return recipes.applied(recipe, Held(loaded.model), given, kept)
+    def _given(self, loaded: models.Loaded) -> Given:
+        return recipes.given(self.inputs, loaded.tokenizer, loaded.context, self._size_mb_max())
 
     def _facts(self, name: str, recipe: Recipe) -> dict[str, Any]:
         """What model.json says of how the model was made."""
