@@ -9,9 +9,9 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nightforge import config
 from nightforge.blocks import Rows
@@ -47,6 +47,12 @@ class Config(config.Config):
     kv_cache: Literal["fp32", "int8", "int4"]
     """Keys and values of the tokens so far; integers, which calibration data scale, take a quarter or an eighth."""
 
+    @model_validator(mode="after")
+    def _has_a_kernel(self) -> Self:
+        if self.kv_cache != "fp32" and self.execution_provider == "dml":
+            raise ValueError(f"expected execution_provider cpu or cuda with kv_cache: {self.kv_cache}, got dml")
+        return self
+
 
 SAMPLE = Config(execution_provider="cpu", timeout_s=600, accuracy_level=4, rest="fp32", kv_cache="fp32")
 
@@ -73,15 +79,10 @@ def options(held: Held, rows: Sequence[Rows], cfg: Config, folder: Path) -> dict
     """Extra options of the builder for a model in memory; what they name is written into the folder.
 
     Raises:
-        ConfigError: a cache of integers that the execution provider has no kernel for, or nothing to calibrate it on.
+        ConfigError: a cache of integers, and nothing to calibrate it on.
     """
     if cfg.kv_cache == "fp32":
         return {}
-    if cfg.execution_provider == "dml":
-        raise ConfigError(
-            f"compress.export: expected execution_provider cpu or cuda with kv_cache: {cfg.kv_cache}, got dml: it has "
-            "no attention over a cache of integers. Set kv_cache: fp32."
-        )
     if not rows:
         raise ConfigError(f"compress.export: kv_cache {cfg.kv_cache} needs rows of calibration data, got none.")
     found = _kv_cache.scales(held.model, rows, int(cfg.kv_cache.removeprefix("int")))
