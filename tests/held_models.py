@@ -28,6 +28,14 @@ def rounded(small: Small, specs: Mapping[str, Spec]) -> Held:
     return held
 
 
+def shallow(held: Held) -> Held:
+    """Its first block alone, which converters are done with sooner."""
+    held.model.model.layers = held.model.model.layers[:1]
+    held.model.config.num_hidden_layers = 1
+    held.grids = {name: grid for name, grid in held.grids.items() if ".layers.0." in f".{name}" or "layers" not in name}
+    return held
+
+
 def plain(held: Held, words: Any, folder: Path) -> Path:
     """What the stage hands to an exporter."""
     with multiplied_out(held.model) as model:

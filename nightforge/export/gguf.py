@@ -133,7 +133,7 @@ def _tensor(layer: str, weight: Any, held: Held, facts: dict[str, Any], remarks:
     grid = held.grids.get(HEAD if tied else layer)
     if grid is not None and (kind := _kind(grid)):
         scales = grid.scales.half().float().numpy()[order]
-        remarks.scales(scales, grid.scales.numpy()[order])
+        remarks.scales(kind, scales, grid.scales.numpy()[order])
         offsets = grid.ints.short() - grid.zeros.short()[:, grid.block_of()]
         ints = grid.ints if kind == "Q4_1" else offsets + (8 if kind == "Q4_0" else 0)
         least = -scales * grid.zeros.numpy()[order]
@@ -186,11 +186,12 @@ class _Remarks:
     """What the format changes."""
 
     def __init__(self, rest: str) -> None:
-        self.rest, self.moved = rest, 0.0
+        self.rest, self.moved, self.least = rest, 0.0, False
         self.others: defaultdict[str, list[str]] = defaultdict(list)
 
-    def scales(self, rounded: NDArray[np.float32], scales: NDArray[np.float32]) -> None:
-        """Note how far they moved."""
+    def scales(self, kind: str, rounded: NDArray[np.float32], scales: NDArray[np.float32]) -> None:
+        """Note how far they moved, and that a least value does."""
+        self.least |= kind == "Q4_1"
         self.moved = max(self.moved, float(np.abs(rounded / scales - 1).max()))
 
     def held_otherwise(self, layer: str, grid: Grid | None) -> None:
@@ -204,6 +205,8 @@ class _Remarks:
         """In words."""
         if self.moved:
             yield f"scales are rounded to fp16, which changes a weight by {self.moved:.2g} of itself at most"
+        if self.least:
+            yield "the least value of a block with an offset is rounded to fp16"
         for why, layers in self.others.items():
             more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
             yield f"{why}: held as {self.rest}: {', '.join(layers[:3])}{more}"

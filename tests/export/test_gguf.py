@@ -1,6 +1,7 @@
 """Grids go into the types of GGUF integer for integer; read back, by another reader, they are the model in memory."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tasks import score
 from tests import held_models
 from tests.small_lm import Small
 
+LEAST = "the least value of a block with an offset is rounded to fp16"
 LAYERS, FULL = "model.layers.*", gguf.Config(tolerance=0.001, rest="f32")
 
 
@@ -63,11 +65,23 @@ def test_a_grid_is_held_integer_for_integer(spec: Spec, kind: str, small: Small,
     assert {t.tensor_type.name for name, t in tensors.items() if name.startswith("blk") and "norm" not in name} == {
         kind
     }
-    assert len(remarks) == 1 and "scales are rounded to fp16" in remarks[0]
+    assert [r for r in remarks if "scales" not in r] == [LEAST] * (kind == "Q4_1")
     found = held_models.reread(gguf, tmp_path / "out")
     assert held_models.apart(found, whole) < 0.02
     if spec.bits != 3:
         assert held_models.apart(found, held_models.logits(in_half(held).model)) < 1e-4
+
+
+def test_scales_that_fp16_cannot_hold_are_told(small: Small, tmp_path: Path) -> None:
+    held = held_models.rounded(small, {"*.0.mlp.up_proj": Spec(4, 32, True)})
+    grid = held.grids["model.layers.0.mlp.up_proj"]
+    for scale, said in (
+        (0.25, []),
+        (0.25 * (1 + 2**-13), ["scales are rounded to fp16, which changes a weight by 0.00012"]),
+    ):
+        held.grids["model.layers.0.mlp.up_proj"] = replace(grid, scales=torch.full_like(grid.scales, scale))
+        remarks, _ = written(small, held, tmp_path / str(scale))
+        assert [r.partition(" of itself")[0] for r in remarks] == said
 
 
 def test_a_block_by_hand() -> None:

@@ -26,17 +26,17 @@ SPECS = {
 
 
 def test_every_grid_and_a_low_rank_are_what_they_are_in_memory(small: Small, tmp_path: Path) -> None:
-    held = held_models.rounded(small, SPECS)
+    held = held_models.shallow(held_models.rounded(small, SPECS))
     factored = Factored(torch.nn.Linear(64, 16, bias=False), torch.nn.Linear(16, 128, bias=False))
-    held.model.model.layers[1].mlp.gate_proj = factored
-    del held.grids["model.layers.1.mlp.gate_proj"]
+    held.model.model.layers[0].mlp.gate_proj = factored
+    del held.grids["model.layers.0.mlp.gate_proj"]
     plain = held_models.plain(held, small.tokenizer, tmp_path / "plain")
     assert openvino.convert(held, plain, tmp_path / "out", openvino.SAMPLE) == []
     expected = held_models.logits(held.model)
     assert held_models.apart(held_models.reread(openvino, tmp_path / "out"), expected) < 1e-4
     fast = openvino.running(tmp_path / "out")[0](held_models.IDS, held_models.IDS)
     assert held_models.apart(fast, expected) < 0.5
-    weights = sum(p.numel() for p in small.model.parameters())
+    weights = sum(p.numel() for p in held.model.parameters())
     assert (tmp_path / "out/model.bin").stat().st_size < 1.3 * weights, "integers are integers on disk"
     told = iter(
         _decoder.greedy(openvino.stepping(tmp_path / "out", True), _decoder.empty(tmp_path / "out", 1), [4, 30, 31])
@@ -47,7 +47,9 @@ def test_every_grid_and_a_low_rank_are_what_they_are_in_memory(small: Small, tmp
 
 
 def test_blocks_that_do_not_divide_and_halves_are_told(small: Small, tmp_path: Path) -> None:
-    held = held_models.rounded(small, {"*.down_proj": Spec(4, 256, True), "*.0.mlp.up_proj": Spec(4, 32, True)})
+    held = held_models.shallow(
+        held_models.rounded(small, {"*.down_proj": Spec(4, 256, True), "*.up_proj": Spec(4, 32, True)})
+    )
     grid = held.grids["model.layers.0.mlp.up_proj"]
     uneven = type(grid)(Spec(4, 48, True), grid.ints, grid.scales, grid.zeros)
     held.grids["model.layers.0.mlp.up_proj"] = uneven

@@ -22,8 +22,9 @@ def test_without_a_gpu_nothing_is_begun(small: Small, tmp_path: Path) -> None:
 
 
 def test_its_graph_gives_the_logits_for_any_rows_and_tokens(small: Small) -> None:
-    session = ort.InferenceSession(tensorrt.graph(small.held()), providers=["CPUExecutionProvider"])
-    expected = held_models.logits(small.model)
+    held = held_models.shallow(small.held())
+    session = ort.InferenceSession(tensorrt.graph(held), providers=["CPUExecutionProvider"])
+    expected = held_models.logits(held.model)
     (found,) = session.run([tensorrt.OUTPUT], {tensorrt.INPUT: held_models.IDS})
     assert held_models.apart(found, expected) < 1e-4
     (one,) = session.run([tensorrt.OUTPUT], {tensorrt.INPUT: held_models.IDS[:1, :7]})

@@ -16,7 +16,7 @@ from tests.tasks.test_artifacts import method
 
 @pytest.mark.slow
 def test_what_was_written_is_timed_and_scored(small: Small, tmp_path: Path) -> None:
-    held = small.held()
+    held = held_models.shallow(small.held())
     plain = held_models.plain(held, small.tokenizer, tmp_path / "plain")
     records = [Record(str(i), f"the tall river of an island has green water, and {i} more") for i in range(4)]
     table = artifacts.write_all(held, plain, tmp_path, {"program": method(torch_export)}, records, {"recipe": "none"})
