@@ -159,25 +159,20 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
 
 
 def check_pass(module: ModuleType) -> None:
-    """COMPATIBLE, least_mb, and apply or check with rewrite: the same twice, a bound above zero and below the dense."""
+    """COMPATIBLE, least_mb, check and rewrite: the same twice, a bound above zero and below the dense."""
     from nightforge.compress._context import Context
 
     for key in ("family", "loader", "runtime"):
         assert module.COMPATIBLE.get(key), f"COMPATIBLE must name each {key} that the pass works on"
-    shapes = {"model.embed_tokens.weight": (300, 64), "model.layers.0.mlp.up_proj.weight": (128, 64)}
-    family, loader = min(module.COMPATIBLE["family"]), min(module.COMPATIBLE["loader"])
-    context = Context(family, loader, True, shapes)
-    asked = module.check if hasattr(module, "rewrite") else module.apply
-    if hasattr(module, "rewrite"):
-        _check_rewrite(module)
-    else:
-        precision, options = twice(lambda: asked(context, module.SAMPLE))
-        assert isinstance(precision, str) and all(isinstance(v, str) for v in options.values()), "a plan is words"
+    shapes = {"encode.weight": (300, 64), "decode.weight": (128, 64)}
+    context = Context(min(module.COMPATIBLE["family"]), min(module.COMPATIBLE["loader"]), False, shapes)
+    module.check(context, module.SAMPLE)
+    _check_rewrite(module)
     dense_mb = sum(map(prod, shapes.values())) * 4 / 1e6
     least = module.least_mb(context, module.SAMPLE)
     assert 0 < least < dense_mb, f"the least size must lie between 0 and {dense_mb} MB, got {least}"
     with pytest.raises(ConfigError):
-        asked(Context("no such family", loader, True, shapes), module.SAMPLE)
+        module.check(Context("no such family", context.loader, False, shapes), module.SAMPLE)
 
 
 def check_pass_in_memory(module: ModuleType, small: Any) -> None:

@@ -353,17 +353,26 @@ def test_a_broken_metric_is_refused(subject: Any) -> None:
             model_contracts.check_metric(like(metric, measure=measure), subject._replace(records=[*subject.records]))
 
 
-def test_a_broken_pass_or_exporter_is_refused() -> None:
-    weights, exporter = methods.load("compress", "weight_only"), methods.load("export", "onnx_genai")
+def test_a_broken_pass_or_exporter_is_refused(small: Any) -> None:
+    graphs, exporter = methods.load("compress", "half_weights"), methods.load("export", "onnx_genai")
     for changes, complaint in (
-        ({"COMPATIBLE": {"family": {"causal_lm"}}}, "must name each loader"),
-        ({"apply": lambda context, cfg: (f"int{random.random()}", {})}, "two runs with the same seed differ"),
-        ({"apply": lambda context, cfg: ("int4", {})}, "DID NOT RAISE"),
+        ({"COMPATIBLE": {"family": {"vae"}}}, "must name each loader"),
+        ({"check": lambda context, cfg: None}, "DID NOT RAISE"),
+        ({"rewrite": lambda graph, feeds, cfg: graph}, "makes a graph smaller"),
         ({"least_mb": lambda context, cfg: 0.0}, "must lie between"),
         ({"least_mb": lambda context, cfg: 1e3}, "must lie between"),
     ):
         with pytest.raises((AssertionError, pytest.fail.Exception), match=complaint):
-            model_contracts.check_pass(like(weights, **changes))
+            model_contracts.check_pass(like(graphs, **changes))
+    weights = methods.load("compress", "rtn")
+    for changes, complaint in (
+        ({"KIND": "magic"}, "are of Kind"),
+        ({"check": lambda context, cfg: None}, "DID NOT RAISE"),
+        ({"least": lambda tensors, cfg: {}}, "no tensor larger"),
+        ({"apply": lambda held, given, cfg: held}, "no effect"),
+    ):
+        with pytest.raises((AssertionError, pytest.fail.Exception), match=complaint):
+            model_contracts.check_pass_in_memory(like(weights, **changes), small)
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
         model_contracts.check_exporter(like(exporter, write=lambda built, dense, out: out.mkdir()))
     with pytest.raises(AssertionError, match="two runs with the same seed differ"):
