@@ -3,8 +3,8 @@
 On SmolLM2-135M (`make pretrained`) and on the model that `make run` trained here (bench/_halves.py says on what texts).
 Every artifact is judged in its own runtime, on the same tokens; a ratio of perplexities is that to the dense model in
 PyTorch. Bytes are those of the weights and the graph, without the tokenizer. Tokens a second are taken in turns, two
-threads each (bench/_decode.py). SmolLM2 comes out of a 4-bit file whose blocks of 32 have an offset: grids with an
-offset and such blocks would come near its numbers and prove nothing, so there all grids are symmetric.
+threads each (bench/_decode.py). SmolLM2 comes out of a 4-bit file whose blocks of 32 have an offset: with such a grid
+we would find its numbers again and prove nothing, so ours have an offset in longer blocks only, and Olive's none.
 
 `python -m bench.compress [OWN [PRETRAINED]]` takes other folders than models/dense and models/pretrained/….
 """
@@ -21,16 +21,32 @@ import torch
 
 from bench import AtLeast, Goals, _decode, _halves, _peers
 from bench._halves import Half
-from bench._ours import Passes, ours
+from bench._ours import Passes, compressor, ours
 from nightforge import models, onnx_models, scoring
 from nightforge.scoring import LogitsFn
 
 THREADS = 2
 EVERY = ["model.layers.*", "lm_head"]
-GRID4 = {"bits": 4, "block_size": 32, "symmetric": True}
 GRID8 = {"bits": 8, "block_size": 128, "symmetric": True}
 INT8: Passes = [{"name": "rtn", "layers": EVERY, **GRID8, "search": False}]
-INT4: Passes = [{"name": "gptq", "layers": EVERY, **GRID4, "damp": 0.01, "act_order": True, "rounds": 3}]
+INT4: Passes = [
+    {
+        "name": "mixed",
+        "layers": EVERY,
+        "choices": [
+            {"bits": 4, "block_size": 128, "symmetric": False},
+            {"bits": 4, "block_size": 64, "symmetric": False},
+            {"bits": 4, "block_size": 32, "symmetric": True},
+            GRID8,
+        ],
+        "bits_a_weight": 5.0,  # as the model builder's int4: 4 bits, and 32 of a scale for each 32 weights
+        "others_mb": 0,
+        "rows": 64,
+        "damp": 0.01,
+        "act_order": True,
+        "rounds": 3,
+    }
+]
 LOOP = {
     "accumulate": 1,
     "optimizer": {"name": "adamw", "lr": 0.005, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.0},
@@ -106,11 +122,12 @@ def main(own: Path = _halves.OWN, pretrained: Path = _halves.SMOLLM2) -> None:
 
 def measured(half: Half) -> dict[str, float]:
     """The figures of one model, without its ending."""
+    todo = makers(half)
     dense = nats(half, models.logits_fn(models.load(half.dense).model))
     dense_mb = (half.dense / "model.safetensors").stat().st_size / 1e6
     print(f"[{half.name}] dense: perplexity {math.exp(dense):.3f} on {half.tokens:,} tokens, {dense_mb:.1f} MB")
     found: dict[str, Artifact] = {}
-    for name, make in makers(half).items():
+    for name, make in todo.items():
         begun = time.perf_counter()
         found[name] = make()
         took, lost = time.perf_counter() - begun, found[name].nats - dense
@@ -139,23 +156,18 @@ def ratios(found: dict[str, Artifact], dense: float, dense_mb: float) -> dict[st
 
 def makers(half: Half) -> dict[str, Callable[[], Artifact]]:
     """Name → who makes it, in the order in which they are made."""
-    limit_mb: list[float] = []
-
-    def builder() -> Artifact:
-        made = genai(half, _peers.builder(half, "int4", {}))
-        limit_mb.append(made.mb)
-        return made
-
     each = recipes(half.name)
+    compressor(half, each)  # a recipe that cannot be is refused before any work
 
     def recipe(name: str) -> Callable[[], Artifact]:
-        return lambda: genai(half, ours(half, each, name, limit_mb[0]))
+        return lambda: genai(half, ours(half, each, name))
 
-    found: dict[str, Callable[[], Artifact]] = {"builder_int4": builder}
-    if half.name == "own":
-        found["builder_best"] = lambda: genai(half, _peers.builder(half, "int4", BUILDER_BEST))
-    found["olive"] = lambda: genai(half, _peers.olive(half))
-    found["llamacpp"] = lambda: llamacpp(half, _peers.llamacpp(half, GGUF))
+    found: dict[str, Callable[[], Artifact]] = {
+        "builder_int4": lambda: genai(half, _peers.builder(half, "int4", {})),
+        "builder_best": lambda: genai(half, _peers.builder(half, "int4", BUILDER_BEST)),
+        "olive": lambda: genai(half, _peers.olive(half)),
+        "llamacpp": lambda: llamacpp(half, _peers.llamacpp(half, GGUF)),
+    }
     return found | {name: recipe(name) for name in each}
 
 

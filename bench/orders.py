@@ -95,8 +95,8 @@ def main(own: Path = _halves.OWN, pretrained: Path = _halves.SMOLLM2) -> None:
 def losses(half: Half) -> dict[str, float]:
     """Name of a method → nats a token that it loses."""
     loaded = models.load(half.dense)
+    made = compressor(half, ROWS)
     dense = nats(half, models.logits_fn(loaded.model))
-    made = compressor(half, ROWS, None)
     given = recipes.given(made.inputs, loaded.tokenizer, loaded.context, None)
     lost: dict[str, float] = {}
     for name in (*ROWS, CHANNEL):

@@ -1,13 +1,15 @@
 """The orders of bench/orders.py that a model of a few seconds' training can tell, and the benches' recipes."""
 
 import copy
+from pathlib import Path
 
 import pytest
 
 from bench import _ours, compress, orders
+from bench._halves import Half
+from nightforge import models
 from nightforge.held import Held
 from nightforge.methods import choose
-from tasks.compressing import CompressConfig
 from tests.small_lm import Small
 
 
@@ -40,6 +42,10 @@ def test_one_scale_a_channel_leaves_sixteen_values(small: Small) -> None:
 
 
 @pytest.mark.parametrize("recipes", [compress.recipes("own"), compress.recipes("smollm2"), orders.ROWS])
-def test_the_recipes_are_what_the_product_takes(recipes: dict[str, _ours.Passes]) -> None:
-    taken = {"recipes": recipes, "export": _ours.EXPORT, "calibration_tokens": 1_024, **_ours.MEASURING}
-    assert CompressConfig.model_validate(taken).recipes.keys() == recipes.keys()
+def test_the_recipes_are_what_the_product_takes(recipes: dict[str, _ours.Passes], small: Small, tmp_path: Path) -> None:
+    models.save(tmp_path, copy.deepcopy(small.model), small.tokenizer, {"family": "causal_lm"})
+    half = Half("own", tmp_path, tmp_path, 64, [], 0, "")
+    made = _ours.compressor(half, recipes)
+    assert made.inputs.cfg.recipes.keys() == recipes.keys()
+    for recipe in made.inputs.cfg.recipes.values():
+        made.check(recipe)
