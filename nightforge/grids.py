@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import torch
 
-SCALE_BITS = 32
-"""What MatMulNBits keeps with fp32 activations."""
+SCALE_BITS = 16
+"""Scales are numbers of half precision, and held so in files; whoever computes in float32 widens them as it loads."""
 SHRINKS = 20
 """Ranges that are tried where the range is searched."""
 LEAST_SHRINK = 0.5
@@ -44,7 +44,7 @@ class Grid:
     ints: torch.Tensor
     """(outputs, inputs) uint8, 0 … 2^bits − 1."""
     scales: torch.Tensor
-    """(outputs, blocks) float32."""
+    """(outputs, blocks) float32, as `halves` gives them."""
     zeros: torch.Tensor
     """(outputs, blocks) uint8: the integer that stands for zero; 2^(bits − 1) where the grid is symmetric."""
 
@@ -102,6 +102,12 @@ def fit(weight: torch.Tensor, spec: Spec, importance: torch.Tensor | None = None
     return kept
 
 
+def halves(scales: torch.Tensor) -> torch.Tensor:
+    """The nearest numbers of half precision, in float32; those that are too large or too small for it stay."""
+    near = scales.half().float()
+    return torch.where(near.isfinite() & (near != 0), near, scales)
+
+
 def encode(weight: torch.Tensor, spec: Spec, scales: torch.Tensor, zeros: torch.Tensor) -> Grid:
     """A weight (outputs, inputs) rounded to the nearest integers of its blocks."""
     at = torch.arange(weight.shape[1]) // spec.block_size
@@ -114,11 +120,11 @@ def _covering(blocks: torch.Tensor, spec: Spec) -> tuple[torch.Tensor, torch.Ten
     low, high = blocks.amin(-1), blocks.amax(-1)
     if spec.symmetric:
         half = spec.levels // 2
-        scales = torch.where(-low >= high, low, high) / -half
+        scales = halves(torch.where(-low >= high, low, high) / -half)
         zeros = torch.full_like(scales, half)
     else:
         low, high = low.clamp_max(0), high.clamp_min(0)
-        scales = (high - low) / (spec.levels - 1)
+        scales = halves((high - low) / (spec.levels - 1))
         zeros = torch.round(-low / torch.where(scales != 0, scales, 1)).clamp(0, spec.levels - 1)
     return torch.where(scales != 0, scales, 1), zeros.to(torch.uint8)
 

@@ -1,12 +1,13 @@
 """A rounded weight brought nearer to what it stands for: scales by least squares, then integers by coordinate descent.
 
-Both lessen ‖(W − Ŵ)X‖² and neither can raise it, so they take turns. Coordinate descent: Behdin et al. 2023 (QuantEase,
-2309.01885, alg. 2); scales in the Gram metric for given integers: a linear system for each output.
+Both lessen ‖(W − Ŵ)X‖² and neither can raise it, but for scales rounded to halves, so they take turns. Coordinate
+descent: Behdin et al. 2023 (QuantEase, 2309.01885, alg. 2); scales in the Gram metric for given integers: a linear
+system for each output.
 """
 
 import torch
 
-from nightforge.grids import Grid
+from nightforge.grids import Grid, halves
 
 BLOCK = 128
 """Columns whose changes are spread over the rest at once."""
@@ -50,7 +51,7 @@ def rescaled(weight: torch.Tensor, hessian: torch.Tensor, grid: Grid) -> Grid:
         regular = normal + torch.diag_embed(diagonal * 1e-6 + (diagonal <= 0))  # a block of zeros, which takes any
         best = torch.linalg.solve(regular, (own * pulls[part]).sum(-1).double()).float()
         ratio = best / scales[part]
-        scales[part] = torch.where((ratio < WITHIN) & (ratio > 1 / WITHIN), best, scales[part])
+        scales[part] = halves(torch.where((ratio < WITHIN) & (ratio > 1 / WITHIN), best, scales[part]))
     return Grid(grid.spec, grid.ints, scales, grid.zeros)
 
 

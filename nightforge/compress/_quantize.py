@@ -24,7 +24,7 @@ class Integers(config.Config):
     bits: Literal[2, 3, 4, 5, 6, 8]
     """Bits of an integer. Runtimes hold 4 and 8; with others a model is as good as it says, and not as small."""
     block_size: Literal[16, 32, 64, 128, 256]
-    """Weights that share a scale: smaller is closer, and larger on disk by 32/block_size bits a weight."""
+    """Weights that share a scale: smaller is closer, and larger on disk by 16/block_size bits a weight."""
     symmetric: bool
     """Integers around zero; otherwise each block has an offset too, which costs bits/block_size bits a weight."""
 

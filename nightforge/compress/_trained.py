@@ -11,7 +11,7 @@ import torch
 from torch.nn.utils import parametrize
 
 from nightforge.blocks import HEAD
-from nightforge.grids import Grid, encode
+from nightforge.grids import Grid, encode, halves
 from nightforge.held import Held, Tensors, put
 
 Trains = Literal["all", "scales", "lora"]
@@ -61,22 +61,26 @@ class Scaled(torch.nn.Module):
     def __init__(self, grid: Grid, device: torch.device) -> None:
         super().__init__()
         self.grid = grid
+        self.scales: torch.Tensor
+        self.register_buffer("scales", grid.scales.to(device), persistent=False)
         self.change = torch.nn.Parameter(torch.zeros_like(grid.scales, device=device))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """The grid's values → those of the changed grid: (outputs, inputs)."""
-        return weight * self.spread(self.change.exp())
+        return weight * self.spread(self.changed() / self.scales)
+
+    def changed(self) -> torch.Tensor:
+        """The scales as they are held; the gradient goes through the rounding to halves: (outputs, blocks)."""
+        exact = self.scales * self.change.exp()
+        return exact + (halves(exact) - exact).detach()
 
     def settled(self, latent: torch.Tensor) -> Grid:
         """The grid as trained."""
-        return Grid(self.grid.spec, self.grid.ints, self._scales(), self.grid.zeros)
+        return Grid(self.grid.spec, self.grid.ints, self.changed().detach().cpu().contiguous(), self.grid.zeros)
 
     def spread(self, blocks: torch.Tensor) -> torch.Tensor:
         """(outputs, blocks) → (outputs, inputs): as `[:, block_of()]`, with a gradient seven times as fast."""
         return blocks[..., None].expand(-1, -1, self.grid.spec.block_size).flatten(1)[:, : self.grid.ints.shape[1]]
-
-    def _scales(self) -> torch.Tensor:
-        return (self.grid.scales * self.change.detach().cpu().exp()).contiguous()
 
 
 class _Round(torch.autograd.Function):
@@ -100,20 +104,18 @@ class Rounded(Scaled):
 
     def __init__(self, grid: Grid, device: torch.device) -> None:
         super().__init__(grid, device)
-        self.scales: torch.Tensor
         self.zeros: torch.Tensor
-        self.register_buffer("scales", grid.scales.to(device), persistent=False)
         self.register_buffer("zeros", grid.zeros.float().to(device), persistent=False)
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Any weight → the nearest that the grid holds: (outputs, inputs)."""
-        scales, zeros = self.spread(self.scales * self.change.exp()), self.spread(self.zeros)
+        scales, zeros = self.spread(self.changed()), self.spread(self.zeros)
         ints: torch.Tensor = _Round.apply(weight / scales + zeros)  # type: ignore[no-untyped-call]
         return (ints.clamp(0, self.grid.spec.levels - 1) - zeros) * scales
 
     def settled(self, latent: torch.Tensor) -> Grid:
         """The grid as trained, for the weight as it comes to the rounding."""
-        return encode(latent, self.grid.spec, self._scales(), self.grid.zeros)
+        return encode(latent, self.grid.spec, self.changed().detach().cpu().contiguous(), self.grid.zeros)
 
 
 def attach(held: Held, trains: Trains, rank: int | None, seed: int, latent: Tensors) -> None:

@@ -98,7 +98,8 @@ def refitted(wanted: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tens
         zeros = (mean_int - mean / step).round().clamp(0, spec.levels - 1).to(torch.uint8)
     steps = ints - zeros.float()[:, grid.block_of()]
     energy, along = by_block(steps**2, spec), by_block(steps * wanted, spec)
-    return torch.where((energy > 0) & (along * grid.scales > 0), along / energy, grid.scales), zeros
+    scales = torch.where((energy > 0) & (along * grid.scales > 0), along / energy, grid.scales)
+    return grids.halves(scales), zeros
 
 
 def by_block(values: torch.Tensor, spec: Spec) -> torch.Tensor:

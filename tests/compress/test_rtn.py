@@ -62,6 +62,17 @@ def test_a_block_of_zeros_stays_zero() -> None:
         assert not grid.values().any() and (grid.scales == 1).all()
 
 
+@drawn(st.integers(0, 9999), st.booleans(), st.floats(-12, 12))
+def test_scales_are_halves_where_halves_can_hold_them(seed: int, symmetric: bool, magnitude: float) -> None:
+    spec = Spec(4, 16, symmetric)
+    weight = torch.randn(3, 32, generator=torch.Generator().manual_seed(seed)) * 10**magnitude
+    for importance in (None, torch.ones(32)):
+        scales, _ = grids.fit(weight, spec, importance)
+        held = scales.half().float()
+        assert ((scales == held) | held.isinf() | (held == 0)).all()
+        assert (grids.encode(weight, spec, *grids.fit(weight, spec)).values() - weight).norm() < 0.2 * weight.norm()
+
+
 def test_fewer_bits_lose_more(small: Small) -> None:
     lost = []
     for bits in (8, 4, 3, 2):
