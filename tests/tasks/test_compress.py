@@ -90,7 +90,8 @@ def run(project: Path, out: Path, recipes: dict[str, Any], limits: dict[str, Any
     cfg = CompressConfig.model_validate(VALUES | {"recipes": recipes} | values)
     contract = Contract.model_validate(limits)
     read = (project / "dense", project / "evaluate.json", project / "splits", {})
-    return compress.run(cfg, contract, 17, *read, out / "work/this", out / "candidates", out / "compressed", out / "artifacts")
+    wrote = [out / name for name in ("work/this", "candidates", "compressed", "artifacts")]
+    return compress.run(cfg, contract, 17, *read, *wrote)
 
 
 @pytest.mark.slow
