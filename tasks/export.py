@@ -21,17 +21,6 @@ class ExportFailed(NightforgeError):
     """The builder of an exporter failed."""
 
 
-def in_fresh_process(exporter: Method, dense: Path, out: Path, precision: str, options: Mapping[str, str]) -> None:
-    """Export the dense folder into `out`, rounded by the builder.
-
-    Raises:
-        ExportFailed: the builder failed or took too long; with the last lines that it printed.
-        DataError: it ended well and left a file out.
-    """
-    with tempfile.TemporaryDirectory(prefix="nightforge-export-") as name:
-        exporter.module.write(build(exporter, dense, Path(name), precision, options), dense, out)
-
-
 def write_genai(
     exporter: Method, held: Held, plain: Path, out: Path, calibration: Sequence[Rows] = ()
 ) -> dict[str, str]:
@@ -54,19 +43,19 @@ def write_genai(
     """
     with tempfile.TemporaryDirectory(prefix="nightforge-export-") as name:
         options = exporter.module.options(held, calibration, exporter.cfg, Path(name))
-        built = build(exporter, plain, Path(name), "fp32", options)
+        built = build(exporter, plain, Path(name), options)
         larger: dict[str, str] = exporter.module.hold(built, held, exporter.cfg)
         exporter.module.write(built, plain, out)
     return larger
 
 
-def build(exporter: Method, dense: Path, folder: Path, precision: str, options: Mapping[str, str]) -> Path:
-    """What the builder makes of the dense folder, within a temporary folder."""
+def build(exporter: Method, plain: Path, folder: Path, options: Mapping[str, str]) -> Path:
+    """What the builder makes of the plain folder, within a temporary folder."""
     built = folder / "built"
     try:
         done = subprocess.run(
             [sys.executable, "-m", *exporter.module.arguments(
-                dense, built, folder / "cache", precision, options, exporter.cfg
+                plain, built, folder / "cache", options, exporter.cfg
             )],
             cwd=folder,
             env=os.environ | OFFLINE | NO_GIT | {"TMPDIR": str(folder)},

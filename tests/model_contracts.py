@@ -229,8 +229,8 @@ def check_exporter(module: ModuleType) -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         dense, built, cache, out = (Path(name) / part for part in ("dense", "built", "cache", "out"))
-        line = twice(lambda: module.arguments(dense, built, cache, "int4", {"b": "1", "a": "2"}, module.SAMPLE))
-        assert line == module.arguments(dense, built, cache, "int4", {"a": "2", "b": "1"}, module.SAMPLE)
+        line = twice(lambda: module.arguments(dense, built, cache, {"b": "1", "a": "2"}, module.SAMPLE))
+        assert line == module.arguments(dense, built, cache, {"a": "2", "b": "1"}, module.SAMPLE)
         assert all(isinstance(word, str) for word in line), "a command line is words"
         built.mkdir()
         with pytest.raises(DataError):

@@ -57,22 +57,19 @@ class Config(config.Config):
 SAMPLE = Config(execution_provider="cpu", timeout_s=600, accuracy_level=4, rest="fp32", kv_cache="fp32")
 
 
-def arguments(
-    dense: Path, built: Path, cache: Path, precision: str, options: Mapping[str, str], cfg: Config
-) -> list[str]:
+def arguments(plain: Path, built: Path, cache: Path, options: Mapping[str, str], cfg: Config) -> list[str]:
     """The command line of the model builder, after `python -m`.
 
     Args:
-        dense: Hugging Face folder with config.json, safetensors and tokenizer.
+        plain: Hugging Face folder with config.json, safetensors and tokenizer.
         built: folder that the builder makes.
         cache: folder for its temporary files.
-        precision: the builder's, such as `fp32`, `int8`, `int4`.
         options: the builder's extra options.
         cfg: where the model will run.
     """
     extra = ["--extra_options", *(f"{k}={v}" for k, v in sorted(options.items()))] if options else []
-    where = ["-i", str(dense.resolve()), "-o", str(built), "-c", str(cache)]
-    return [BUILDER, "-m", "model", *where, "-p", precision, "-e", cfg.execution_provider, *extra]
+    where = ["-i", str(plain.resolve()), "-o", str(built), "-c", str(cache)]
+    return [BUILDER, "-m", "model", *where, "-p", "fp32", "-e", cfg.execution_provider, *extra]
 
 
 def options(held: Held, rows: Sequence[Rows], cfg: Config, folder: Path) -> dict[str, str]:

@@ -78,7 +78,7 @@ class Made(NamedTuple):
 
 def make(held: Held, words: Any, folder: Path) -> Made:
     source = plain(held, words, folder / "plain")
-    built = export.build(exporter(EXACT), source, folder, "fp32", {})
+    built = export.build(exporter(EXACT), source, folder, {})
     whole = shutil.copytree(built, folder / "whole")
     larger = onnx_genai.hold(whole, held, EXACT)
     onnx_genai.write(whole, source, folder / "out")
