@@ -40,8 +40,8 @@ SAMPLE_LOOP = Settings(
     steps=12,
     batch_size=512,
     accumulate=1,
-    optimizer={"name": "adamw", "lr": 2e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.0},  # type: ignore[arg-type]
-    schedule={"name": "cosine", "warmup_share": 0.1, "floor": 0.0},  # type: ignore[arg-type]
+    optimizer={"name": "adamw", "lr": 2e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.0},
+    schedule={"name": "cosine", "warmup_share": 0.1, "floor": 0.0},
     clip=1.0,
     l1=0.0,
     ema=None,
@@ -52,7 +52,7 @@ SAMPLE_LOOP = Settings(
     compile=False,
     recompute=False,
     threads=1,
-    watch={"every": 1000, "watchers": []},  # type: ignore[arg-type]
+    watch={"every": 1000, "watchers": []},
 )
 
 

@@ -91,7 +91,7 @@ class _Round(torch.autograd.Function):
         return x.round()
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
         return grad
 
 
@@ -150,7 +150,12 @@ def attach(held: Held, trains: Trains, rank: int | None, seed: int, latent: Tens
             parametrize.register_parametrization(layer, WEIGHT, part)
         if parts and tied:
             parametrize.register_parametrization(table, WEIGHT, parts[0])
-            table.parametrizations[WEIGHT] = layer.parametrizations[WEIGHT]
+            _chains(table)[WEIGHT] = _chains(layer)[WEIGHT]
+
+
+def _chains(layer: torch.nn.Module) -> Any:
+    """Its parametrizations by tensor, which torch types as any module's attribute."""
+    return layer.parametrizations
 
 
 @torch.no_grad()
@@ -160,8 +165,8 @@ def settle(held: Held) -> None:
     for name, layer in list(_linears(held.model)):
         if not parametrize.is_parametrized(layer, WEIGHT):
             continue
-        chain = list(layer.parametrizations[WEIGHT])
-        value = layer.parametrizations[WEIGHT].original
+        parts = _chains(layer)[WEIGHT]
+        chain, value = list(parts), parts.original
         last = chain.pop() if isinstance(chain[-1], Scaled) else None
         for part in chain:
             value = part(value)
