@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from nightforge import blocks, config, grids
-from nightforge.blocks import Moments
+from nightforge.blocks import Moments, Rows
 from nightforge.compress import _pass, _quantize, gptq
 from nightforge.compress._context import Context, refuse_other
 from nightforge.compress._pass import Footprint, Given, each_linear
@@ -24,6 +24,8 @@ from nightforge.grids import Grid, Spec
 from nightforge.held import Held
 
 COMPATIBLE, KIND, AFTER = _pass.COMPATIBLE, _quantize.KIND, _quantize.AFTER
+TOKENS_AT_ONCE = 1024
+"""Rounding all layers takes about as long as that many tokens; more of them take more memory."""
 
 
 class Config(config.Config):
@@ -144,14 +146,13 @@ def costs(
     """
     generator = torch.Generator().manual_seed(given.seed)
     found = torch.zeros(len(layers), len(specs), dtype=torch.float64)
-    each = ((batch.ids[i : i + 1], batch.mask[i : i + 1]) for batch in given.calibration for i in range(len(batch.ids)))
     table = held.model.get_input_embeddings()
     handles = [
         layer.register_forward_hook(_watching(layer, specs, cost))
         for layer, cost in zip(layers.values(), found, strict=True)
     ]
     try:
-        for _, (ids, real) in zip(range(rows), each, strict=False):
+        for ids, real in _parts(given.calibration, rows):
             with torch.enable_grad():
                 embedded = table(ids).detach().requires_grad_()
                 logits = held.model(inputs_embeds=embedded, use_cache=False).logits[real]  # (tokens, vocab)
@@ -193,6 +194,17 @@ def choose(costs: NDArray[np.float64], sizes: NDArray[np.float64], limit: float)
         bounds=Bounds(0, 1),
     )
     return [int(at) for at in solved.x.reshape(costs.shape).argmax(axis=1)]
+
+
+def _parts(calibration: Sequence[Rows], rows: int) -> Iterator[Rows]:
+    """The first so many rows, as many at once as TOKENS_AT_ONCE holds."""
+    for batch in calibration:
+        taken = min(rows, len(batch.ids))
+        rows -= taken
+        step = max(1, TOKENS_AT_ONCE // batch.ids.shape[1])
+        for start in range(0, taken, step):
+            part = slice(start, min(start + step, taken))
+            yield Rows(batch.ids[part], batch.mask[part])
 
 
 def _watching(layer: torch.nn.Linear, specs: Sequence[Spec], cost: torch.Tensor) -> Callable[..., None]:

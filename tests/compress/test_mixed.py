@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from nightforge import blocks, grids
+from nightforge.blocks import Rows
 from nightforge.compress import _quantize, gptq, mixed
 from nightforge.compress._context import Context
 from nightforge.compress._pass import Footprint
@@ -65,6 +66,17 @@ def test_the_cost_is_that_which_is_measured(small: Small) -> None:
     assert spearmanr(told.flatten(), measured.flatten()).statistic > 0.9
     ratio = told[:, 2].sum() / measured[:, 2].sum()
     assert 0.5 < ratio < 2, "nats, and not only an order"
+
+
+def test_so_many_rows_are_measured_on_and_no_more() -> None:
+    batches = [
+        Rows(torch.arange(n * s).reshape(n, s), torch.ones(n, s, dtype=torch.bool)) for n, s in ((9, 300), (4, 200))
+    ]
+    for rows in (1, 3, 9, 11, 99):
+        parts = list(mixed._parts(batches, rows))
+        flat = torch.cat([part.ids.flatten() for part in parts])
+        assert flat.equal(torch.cat([row for one in batches for row in one.ids][:rows]))
+        assert all(part.ids.numel() <= mixed.TOKENS_AT_ONCE for part in parts)
 
 
 def test_at_equal_bits_it_loses_less_than_the_same_for_all(small: Small) -> None:
