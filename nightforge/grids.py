@@ -105,7 +105,8 @@ def fit(weight: torch.Tensor, spec: Spec, importance: torch.Tensor | None = None
 def halves(scales: torch.Tensor) -> torch.Tensor:
     """The nearest numbers of half precision, in float32; those that are too large or too small for it stay."""
     near = scales.half().float()
-    return torch.where(near.isfinite() & (near != 0), near, scales)
+    normal = near.isfinite() & (near.abs() >= torch.finfo(torch.float16).tiny)  # below, a half has fewer digits
+    return torch.where(normal, near, scales)
 
 
 def encode(weight: torch.Tensor, spec: Spec, scales: torch.Tensor, zeros: torch.Tensor) -> Grid:

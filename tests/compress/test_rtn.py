@@ -39,7 +39,8 @@ def test_rounding_is_within_half_a_step_and_what_is_rounded_stays(
     grid = grids.encode(weight, spec, *grids.fit(weight, spec))
     steps = grid.scales.abs()[:, grid.block_of()]
     slack = 1.0 if symmetric else 0.5  # the positive end of a symmetric grid is one step short
-    assert ((grid.values() - weight).abs() <= steps * (slack + 0.01)).all()
+    short = 2**bits * 2**-11  # a scale is a half: the last level may lie so many steps from the end of the range
+    assert ((grid.values() - weight).abs() <= steps * (slack + short + 0.01)).all()
     again = grids.encode(grid.values(), spec, grid.scales, grid.zeros)
     assert torch.equal(again.ints, grid.ints)
     assert grids.read(grid.tensors()).values().equal(grid.values())
@@ -69,7 +70,7 @@ def test_scales_are_halves_where_halves_can_hold_them(seed: int, symmetric: bool
     for importance in (None, torch.ones(32)):
         scales, _ = grids.fit(weight, spec, importance)
         held = scales.half().float()
-        assert ((scales == held) | held.isinf() | (held == 0)).all()
+        assert ((scales == held) | held.isinf() | (held.abs() < torch.finfo(torch.float16).tiny)).all()
         assert (grids.encode(weight, spec, *grids.fit(weight, spec)).values() - weight).norm() < 0.2 * weight.norm()
 
 

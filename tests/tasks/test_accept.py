@@ -206,7 +206,7 @@ def test_a_whole_run_with_a_champion_from_the_cache(tmp_path: Path, monkeypatch:
             "split_sha256": accept._sha256(dealt),
         }
     }
-    speed = {"latency_ms_p50": 1.0, "latency_ms_p95": 2.0, "peak_memory_mb": 60.0}
+    speed = {"latency_ms_p50": 1.0, "latency_ms_p95": 2.0, "peak_memory_mb": 60.0, "dense_latency_ms_p50": 2.0}
     for name, content in {
         "champion.json": crown,
         "compress.json": {"chosen": "int4"},

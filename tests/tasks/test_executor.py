@@ -85,5 +85,5 @@ def test_workers_end_with_the_stage_however_it_ends(tmp_path: Path, how: signal.
         time.sleep(0.1)
     assert len(pids) == 2 and all(map(alive, pids))
     stage.send_signal(how)
-    assert stage.wait(20) != 0
+    assert stage.wait(120) != 0
     assert ends(pids), "workers of an ended stage go on"
