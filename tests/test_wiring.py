@@ -128,6 +128,7 @@ def chosen_methods(project: str, name: str, section: str) -> list[tuple[str, str
     def walk(value: object) -> None:
         if isinstance(value, methods.Method):
             found.append((value.stage, f"{value.name}.py"))
+            walk(value.cfg)
         elif isinstance(value, dict):
             for v in value.values():
                 walk(v)
