@@ -53,11 +53,11 @@ def missed(term: Term) -> str:
 
 
 def reachable(judged: Mapping[str, Judgement]) -> list[str]:
-    """Where no recipe keeps the contract: for each term that is asked, the best that was reached, first among those
+    """Where no recipe keeps the contract: for each term that one missed, the best that was reached, first among those
     recipes that keep all the other terms, else among all. One sentence a term; empty if a recipe keeps all."""
     if any(j.met for j in judged.values()):
         return []
-    names = {t.term for j in judged.values() for t in j.terms if t.limit > 0}
+    names = {t.term for j in judged.values() for t in j.terms if t.limit > 0 and not t.met}
     return [sentence for name in sorted(names) if (sentence := _best(name, judged))]
 
 
