@@ -17,6 +17,7 @@ from nightforge.cards import Card
 from nightforge.compress._context import Context, check_layers
 from nightforge.compress._pass import Footprint, Given
 from nightforge.compress._prune import NO_SPEED_UP
+from nightforge.errors import ConfigError
 from nightforge.held import Held, multiplied_out
 from tasks import artifacts, export, recipes, score, shards
 from tasks.compressing import Inputs, Made, Recipe, in_order, key
@@ -32,6 +33,10 @@ class Compressor:
 
     def __init__(self, inputs: Inputs) -> None:
         models.check_architecture(inputs.dense)
+        if inputs.cfg.calibration_tokens is None:
+            raise ConfigError(
+                "compress.calibration_tokens: expected a number for a language model, such as 65536, got null."
+            )
         self.inputs, self.context = inputs, _context(inputs.dense)
 
     def check(self, recipe: Recipe) -> None:
