@@ -1,4 +1,7 @@
-"""`make bench`: run every file of this folder, and rewrite RESULTS.md with what each printed."""
+"""`make bench`: run every file of this folder, and rewrite RESULTS.md with what each printed.
+
+`python -m bench.run compress orders` runs these alone; the other sections stay as they are.
+"""
 
 import datetime
 import json
@@ -19,18 +22,20 @@ VERSIONS = ("prefect", "dvc", "great-expectations", "torch", "transformers", "on
 Figures = dict[str, float]
 
 
-def main() -> int:
-    """Run all; the exit code is 1 if a bench failed or a figure missed its goal."""
-    sections, well = [head()], True
-    for file in sorted(HERE.glob("[!_]*.py")):
-        if file.name == "run.py":
-            continue
-        print(f"bench.{file.stem} …", flush=True)
-        figures = run(file.stem)
-        goals: Goals = import_module(f"bench.{file.stem}").GOALS
+def main(names: list[str]) -> int:
+    """Run these, or all; the exit code is 1 if a bench failed or a figure missed its goal."""
+    every = [file.stem for file in sorted(HERE.glob("[!_]*.py")) if file.name != "run.py"]
+    if unknown := set(names) - {*every}:
+        raise SystemExit(f"bench: expected names among {', '.join(every)}, got {', '.join(sorted(unknown))}.")
+    found, well = sections(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}, True
+    for name in names or every:
+        print(f"bench.{name} …", flush=True)
+        when, figures, bench = taken(), run(name), import_module(f"bench.{name}")
+        goals: Goals = bench.GOALS
         well &= figures is not None and all(met(goal, figures.get(key)) for key, goal in goals.items())
-        sections.append(section(file.stem, import_module(f"bench.{file.stem}").__doc__ or "", figures, goals))
-    RESULTS.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+        found[name] = section(name, bench.__doc__ or "", when, figures, goals)
+        told = [head(), *(found[one] for one in every if one in found)]
+        RESULTS.write_text("\n\n".join(told) + "\n", encoding="utf-8")
     print(f"{'all goals met' if well else 'not all goals met'}: {RESULTS.relative_to(HERE.parent)}")
     return 0 if well else 1
 
@@ -47,16 +52,14 @@ def run(name: str) -> Figures | None:
 
 
 def head() -> str:
-    """Title, machine, versions and date."""
+    """Title, machine and versions."""
     return "\n".join(
         [
             "# Results",
             "",
             "Written by `make bench`; do not edit.",
             "",
-            f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
             f"- Machine: {machine()}",
-            f"- Load when it began: {os.getloadavg()[0]:.1f} (other work on the machine makes the figures worse)",
             f"- Versions: Python {platform.python_version()}, "
             + ", ".join(f"{name} {metadata.version(name)}" for name in VERSIONS),
         ]
@@ -73,9 +76,20 @@ def machine() -> str:
     return f"{cpu_model()}, {usable_cores()} cores, {memory_gb:.0f} GB memory, {platform.system()}"
 
 
-def section(name: str, doc: str, figures: Figures | None, goals: Goals) -> str:
-    """One bench: what it compares, a table of goals and figures, then the figures without a goal."""
-    lines = [f"## {name}", "", doc.strip().split("\n\n")[0].replace("\n", " "), ""]
+def taken() -> str:
+    """The date and the load as a bench begins."""
+    load = f"{os.getloadavg()[0]:.1f}"
+    return f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, load {load} as it began (other work makes figures worse)."
+
+
+def sections(text: str) -> dict[str, str]:
+    """Name → section of RESULTS.md."""
+    return {part.split("\n", 1)[0]: f"## {part.rstrip()}" for part in text.split("\n## ")[1:]}
+
+
+def section(name: str, doc: str, when: str, figures: Figures | None, goals: Goals) -> str:
+    """One bench: what it compares, when, a table of goals and figures, then the figures without a goal."""
+    lines = [f"## {name}", "", doc.strip().split("\n\n")[0].replace("\n", " "), "", when, ""]
     if figures is None:
         return "\n".join([*lines, f"**Failed.** Run `python -m bench.{name}` to see why."])
     lines += ["| figure | measured | goal | met | what it is |", "| --- | ---: | ---: | --- | --- |"]
@@ -104,4 +118,4 @@ def peers(requirements: list[str]) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -15,6 +15,8 @@ import torch
 from nightforge.errors import ConfigError, DataError
 
 HEAD = "lm_head"
+FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Layers of one input, which runtimes compute as one where they are held alike."""
 
 
 class Rows(NamedTuple):
@@ -85,6 +87,15 @@ def linears(model: Any, patterns: Sequence[str]) -> dict[str, torch.nn.Linear]:
         if not layer.weight.isfinite().all():
             raise DataError(f"{name}: expected finite weights, some are not. The model cannot be used; train it anew.")
     return named
+
+
+def fused(names: Sequence[str]) -> list[list[int]]:
+    """Places of the layers that runtimes compute as one, if they may; any other layer is alone."""
+    found: dict[str, list[int]] = {}
+    for at, name in enumerate(names):
+        block, _, last = name.rpartition(".")
+        found.setdefault(next((f"{block}.{one[0]}" for one in FUSED if last in one), name), []).append(at)
+    return list(found.values())
 
 
 @torch.no_grad()

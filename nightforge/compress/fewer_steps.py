@@ -36,10 +36,17 @@ def check(context: Context, cfg: Config) -> None:
         ConfigError: such a model or number.
     """
     refuse_other("fewer_steps", COMPATIBLE, context)
-    if cfg.sample_steps >= (steps := context.config["sample_steps"]):
-        raise ConfigError(
-            f"compress: fewer_steps: expected fewer than the dense model's {steps}, got {cfg.sample_steps}."
-        )
+    refuse_more("fewer_steps", context, cfg.sample_steps)
+
+
+def refuse_more(name: str, context: Context, sample_steps: int) -> None:
+    """Refuse steps that are not fewer than the dense model's.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if sample_steps >= (steps := context.config["sample_steps"]):
+        raise ConfigError(f"compress: {name}: expected fewer than the dense model's {steps}, got {sample_steps}.")
 
 
 def least_share(cfg: Config) -> float:

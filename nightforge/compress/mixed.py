@@ -4,7 +4,8 @@ What rounding a layer costs is taken from the Fisher information: ½ Σ (gᵀ (W
 layer and g is the gradient, at what comes out, of the log-probability of a token that the model itself draws. This is
 the KL divergence to second order (cross terms between tokens left out), for all layers and grids out of one backward
 pass. HAWQ (Dong et al. 2019, 1905.03696) and SqueezeLLM (2306.07629) weigh by the same curvature; the choice as a
-linear program in integers is that of HAWQ-V3 (Yao et al. 2020, 2011.10680, §3.4).
+linear program in integers is that of HAWQ-V3 (Yao et al. 2020, 2011.10680, §3.4). Layers that runtimes compute as one
+(q, k and v; gate and up) get the same integers, or they would be computed apart.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,16 +103,22 @@ def apply(held: Held, given: Given, cfg: Config) -> Held:
     kept = given.keep("costs", lambda: {"costs": costs(held, given, layers, specs, cfg.rows)})
     weights = [layer.weight for layer in layers.values()]
     sizes = np.array([[w.numel() * spec.bits_a_weight(w.shape[1]) for spec in specs] for w in weights])
-    taken = choose(kept["costs"].numpy(), sizes, limit_bits(held, given, cfg, weights))
-    by_name = {name: specs[at] for name, at in zip(layers, taken, strict=True)}
+    groups = blocks.fused(list(layers))
+    by_group = [np.stack([of[group].sum(axis=0) for group in groups]) for of in (kept["costs"].numpy(), sizes)]
+    choices = choose(by_group[0], by_group[1], limit_bits(held, given, cfg, weights))
+    taken = {at: choice for group, choice in zip(groups, choices, strict=True) for at in group}
+    by_name = {name: specs[taken[at]] for at, name in enumerate(layers)}
 
     def make(name: str, weight: torch.Tensor, seen: Moments) -> Grid:
         damp = gptq.damping(held.model, name, cfg.damp)
         return gptq.rounded(weight, seen.gram, by_name[name], damp, cfg.act_order, cfg.rounds)
 
     each_linear(held, given, cfg.layers, make)
-    figures = {f"layers_{s.bits}_bits_block_{s.block_size}": float(taken.count(at)) for at, s in enumerate(specs)}
-    bits = sizes[range(len(taken)), taken].sum() / sum(weight.numel() for weight in weights)
+    figures = {
+        f"layers_{s.bits}_bits_block_{s.block_size}": float(list(taken.values()).count(at))
+        for at, s in enumerate(specs)
+    }
+    bits = sum(sizes[at, choice] for at, choice in taken.items()) / sum(weight.numel() for weight in weights)
     held.notes.append(("mixed", figures | {"bits_a_weight": float(bits)}))
     return held
 

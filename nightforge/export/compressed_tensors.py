@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nightforge import models
-from nightforge.blocks import HEAD
+from nightforge.blocks import FUSED, HEAD
 from nightforge.errors import ConfigError, DataError
 from nightforge.export import _folder
 from nightforge.grids import Grid, Spec
@@ -32,8 +32,6 @@ model = AutoModelForCausalLM.from_pretrained(".", dtype="auto")
 BITS = (4, 8)
 """What vLLM has kernels for."""
 TENSORS = ("weight_packed", "weight_scale", "weight_shape", "weight_zero_point")
-FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-"""Layers that vLLM computes as one."""
 
 
 class Config(_folder.Artifact):

@@ -78,8 +78,10 @@ def signal(cfg: Config, device: torch.device) -> torch.Tensor:
 
 
 def _parts(cfg: Config, step: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(α, σ) of each row's step, shaped to multiply rows."""
-    share = signal(cfg, like.device)[step].view(-1, *[1] * (like.ndim - 1))
+    """(α, σ) of each row's step, shaped to multiply rows; step −1 is data without noise."""
+    share = torch.cat([signal(cfg, like.device), like.new_ones(1, dtype=torch.float64)])[step].view(
+        -1, *[1] * (like.ndim - 1)
+    )
     return share.sqrt().to(like.dtype), (1 - share).sqrt().to(like.dtype)
 
 
@@ -110,6 +112,37 @@ def data_of(prediction: torch.Tensor, noisy: torch.Tensor, step: torch.Tensor, c
     if cfg.prediction == "epsilon":
         return (noisy - sigma * prediction) / alpha
     return alpha * noisy - sigma * prediction if cfg.prediction == "v_prediction" else prediction
+
+
+def noised(x: torch.Tensor, noise: torch.Tensor, step: torch.Tensor, cfg: Config) -> torch.Tensor:
+    """Data at the level of noise of each row's step."""
+    alpha, sigma = _parts(cfg, step, x)
+    return alpha * x + sigma * noise
+
+
+def levels(cfg: Config) -> torch.Tensor:
+    """Where each of the steps of `sample` starts and where it ends, −1 for data without noise: (sample_steps, 2)."""
+    start = _scheduler(cfg, None).timesteps
+    return torch.stack([start, start - cfg.noise_steps // cfg.sample_steps], dim=1)
+
+
+def ddim(
+    prediction: torch.Tensor, noisy: torch.Tensor, start: torch.Tensor, end: torch.Tensor, cfg: Config, limit: float
+) -> torch.Tensor:
+    """A step of DDIM (eq. 12 with η = 0) from the level of each row to another, −1 for none; data is cut at `limit`."""
+    data = data_of(prediction, noisy, start, cfg)
+    alpha, sigma = _parts(cfg, start, noisy)
+    to_alpha, to_sigma = _parts(cfg, end, noisy)
+    return to_alpha * data.clamp(-limit, limit) + to_sigma * (noisy - alpha * data) / sigma
+
+
+def leading(
+    noisy: torch.Tensor, ahead: torch.Tensor, start: torch.Tensor, end: torch.Tensor, cfg: Config
+) -> torch.Tensor:
+    """The data that a step of DDIM from `noisy` to `ahead` speaks of."""
+    alpha, sigma = _parts(cfg, start, noisy)
+    to_alpha, to_sigma = _parts(cfg, end, noisy)
+    return (ahead - to_sigma / sigma * noisy) / (to_alpha - to_sigma / sigma * alpha)
 
 
 def bound(denoise: Denoise, x: torch.Tensor, seeds: torch.Tensor, cfg: Config, last: Any, limit: float) -> torch.Tensor:
@@ -169,6 +202,14 @@ def of_numbers(x: torch.Tensor, noisy: torch.Tensor, alpha: torch.Tensor, sigma:
 
 def sample(denoise: Denoise, noise: torch.Tensor, cfg: Config, limit: float | None) -> torch.Tensor:
     """What noise (rows, …) becomes in `sample_steps` steps of DDIM; data is cut at `limit` on the way, if given."""
+    scheduler, x = _scheduler(cfg, limit), noise
+    scheduler.set_timesteps(cfg.sample_steps, device=noise.device)
+    for step in scheduler.timesteps:
+        x = scheduler.step(denoise(x, step.expand(len(x))), step, x).prev_sample
+    return x
+
+
+def _scheduler(cfg: Config, limit: float | None) -> Any:
     from diffusers import DDIMScheduler
 
     scheduler = DDIMScheduler(
@@ -180,11 +221,8 @@ def sample(denoise: Denoise, noise: torch.Tensor, cfg: Config, limit: float | No
         clip_sample=limit is not None,
         clip_sample_range=limit or 1.0,
     )
-    scheduler.set_timesteps(cfg.sample_steps, device=noise.device)
-    x = noise
-    for step in scheduler.timesteps:
-        x = scheduler.step(denoise(x, step.expand(len(x))), step, x).prev_sample
-    return x
+    scheduler.set_timesteps(cfg.sample_steps)
+    return scheduler
 
 
 def guided(told: Denoise, untold: Denoise, cfg: Config) -> Denoise:

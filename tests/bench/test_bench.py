@@ -29,17 +29,22 @@ def test_the_toy_project_runs_all_its_stages_and_then_none(tmp_path: Path) -> No
 
 
 def test_goals_met_and_missed_are_told_apart() -> None:
-    met = run.section("x", "What it is.\n\nMore.", {"noop_s": 2.9, "ours_vs_peer": 0.5}, GOALS).splitlines()
-    assert met[2] == "What it is."
+    met = run.section("x", "What it is.\n\nMore.", "Then.", {"noop_s": 2.9, "ours_vs_peer": 0.5}, GOALS).splitlines()
+    assert met[2:5:2] == ["What it is.", "Then."]
     assert "| `noop_s` | 2.9 | ≤ 3.0 | yes | nothing to do |" in met
     assert "| `gone_s` | None | ≤ 1.0 | **no** | never measured |" in met
     assert met[-1].startswith("| `ours_vs_peer` | 0.5 |")
-    assert "**no** | nothing to do" in run.section("x", "D", {"noop_s": 3.1}, GOALS)
+    assert "**no** | nothing to do" in run.section("x", "D", "", {"noop_s": 3.1}, GOALS)
     least: Goals = {"recall": AtLeast(0.95, "found")}
-    assert "| `recall` | 0.95 | ≥ 0.95 | yes | found |" in run.section("x", "D", {"recall": 0.95}, least)
-    assert "| `recall` | 0.94 | ≥ 0.95 | **no** | found |" in run.section("x", "D", {"recall": 0.94}, least)
+    assert "| `recall` | 0.95 | ≥ 0.95 | yes | found |" in run.section("x", "D", "", {"recall": 0.95}, least)
+    assert "| `recall` | 0.94 | ≥ 0.95 | **no** | found |" in run.section("x", "D", "", {"recall": 0.94}, least)
     assert not run.met(least["recall"], None) and run.met((1.0, ""), 1.0) and not run.met((1.0, ""), 1.1)
-    assert "**Failed.**" in run.section("x", "D", None, GOALS)
+    assert "**Failed.**" in run.section("x", "D", "", None, GOALS)
+
+
+def test_sections_of_benches_that_are_not_run_stay() -> None:
+    one, other = (run.section(name, "D", "", {"noop_s": 1.0}, GOALS) for name in ("one", "other"))
+    assert run.sections("\n\n".join([run.head(), one, other]) + "\n") == {"one": one, "other": other}
 
 
 def test_a_goal_is_the_same_thing_to_the_module_that_is_run() -> None:

@@ -92,6 +92,17 @@ def test_at_equal_bits_it_loses_less_than_the_same_for_all(small: Small) -> None
     assert figures["bits_a_weight"] <= 3.5 and figures["layers_2_bits_block_32"] > 0 < figures["layers_4_bits_block_32"]
 
 
+def test_layers_that_are_computed_as_one_get_the_same_integers(small: Small) -> None:
+    choices = [_quantize.Integers(bits=bits, block_size=32, symmetric=True) for bits in (2, 3, 4)]
+    cfg = mixed.SAMPLE.model_copy(update={"choices": choices, "bits_a_weight": 3.2, "rows": 50})
+    held = mixed.apply(small.held(), small.given, cfg)
+    assert len({grid.spec for grid in held.grids.values()}) > 1
+    for at in range(3):
+        block = f"model.layers.{at}"
+        for part, layers in (("self_attn", ("q_proj", "k_proj", "v_proj")), ("mlp", ("gate_proj", "up_proj"))):
+            assert len({held.grids[f"{block}.{part}.{one}"].spec for one in layers}) == 1
+
+
 def test_the_contract_may_say_the_size(small: Small) -> None:
     held = small.held()
     weights = [layer.weight for layer in blocks.linears(held.model, ["model.layers.*"]).values()]
