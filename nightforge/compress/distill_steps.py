@@ -10,14 +10,13 @@ levels of noise it goes on giving what the dense model gives, so that its bound 
 import torch
 from pydantic import Field
 
-from nightforge import config
+from nightforge import config, denoising
 from nightforge.compress import _network, fewer_steps
 from nightforge.compress._context import Context, refuse_other
 from nightforge.compress._network import Given, Network
 from nightforge.compress._pass import Kind
+from nightforge.denoising import Denoise
 from nightforge.methods import choose
-from nightforge.train import _noise
-from nightforge.train._noise import Denoise
 
 COMPATIBLE, AFTER = fewer_steps.COMPATIBLE, _network.AFTER
 KIND: Kind = "train"
@@ -58,9 +57,9 @@ def least_share(cfg: Config) -> float:
 
 def apply(network: Network, given: Given, cfg: Config) -> Network:
     """Train; from then on sampling takes so many steps, without guidance. `network` is changed in place."""
-    noise: _noise.Config = network.family.cfg  # type: ignore[assignment]
+    noise: denoising.Config = network.family.cfg  # type: ignore[assignment]
     teacher, rows = given.dense(), given.training()
-    levels = _noise.levels(noise.model_copy(update={"sample_steps": cfg.sample_steps}))
+    levels = denoising.levels(noise.model_copy(update={"sample_steps": cfg.sample_steps}))
     together = max(1, round(noise.sample_steps / cfg.sample_steps))
     weights = [p for p in network.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=cfg.lr, weight_decay=0.0)
@@ -72,14 +71,14 @@ def apply(network: Network, given: Given, cfg: Config) -> Network:
         start, end = levels[torch.randint(len(levels), (cfg.batch_rows // 2,), generator=generator)].T
         other = torch.randint(noise.noise_steps, (cfg.batch_rows - len(start),), generator=generator)
         step = torch.cat([start, other])
-        noisy = _noise.noised(x, torch.randn(x.shape, generator=generator), step, noise)
+        noisy = denoising.noised(x, torch.randn(x.shape, generator=generator), step, noise)
         with torch.no_grad():
             half, told = len(start), teacher.told
-            guided = _noise.guided(told(y[:half]), told(torch.full_like(y[:half], teacher.none)), noise)
+            guided = denoising.guided(told(y[:half]), told(torch.full_like(y[:half], teacher.none)), noise)
             ahead = gone(guided, noisy[:half], start, end, together, noise)
-            same = _noise.data_of(told(y[half:])(noisy[half:], other), noisy[half:], other, noise)
-            wanted = torch.cat([_noise.leading(noisy[:half], ahead, start, end, noise), same])
-        found = _noise.data_of(network.model.told(y)(noisy, step), noisy, step, noise)
+            same = denoising.data_of(told(y[half:])(noisy[half:], other), noisy[half:], other, noise)
+            wanted = torch.cat([denoising.leading(noisy[:half], ahead, start, end, noise), same])
+        found = denoising.data_of(network.model.told(y)(noisy, step), noisy, step, noise)
         optimizer.zero_grad()
         error(found, wanted, step, noise).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -90,18 +89,18 @@ def apply(network: Network, given: Given, cfg: Config) -> Network:
 
 
 def gone(
-    denoise: Denoise, noisy: torch.Tensor, start: torch.Tensor, end: torch.Tensor, together: int, cfg: _noise.Config
+    denoise: Denoise, noisy: torch.Tensor, start: torch.Tensor, end: torch.Tensor, together: int, cfg: denoising.Config
 ) -> torch.Tensor:
     """What so many steps of DDIM, evenly spaced, make of noisy rows: of level `start` (rows,), to `end` (rows,)."""
     x, at = noisy, start
     for part in range(1, together + 1):
         to = start + torch.round((end - start) * part / together).long()
-        x = _noise.ddim(denoise(x, at), x, at, to, cfg, LIMIT)
+        x = denoising.ddim(denoise(x, at), x, at, to, cfg, LIMIT)
         at = to
     return x
 
 
-def error(found: torch.Tensor, wanted: torch.Tensor, step: torch.Tensor, cfg: _noise.Config) -> torch.Tensor:
+def error(found: torch.Tensor, wanted: torch.Tensor, step: torch.Tensor, cfg: denoising.Config) -> torch.Tensor:
     """Mean squared error of the data, weighted by SNR + 1: that of v, whatever the network predicts."""
-    weight = 1 / (1 - _noise.signal(cfg, found.device)[step])
+    weight = 1 / (1 - denoising.signal(cfg, found.device)[step])
     return (weight.float() * (found - wanted).square().flatten(1).mean(1)).mean()

@@ -1,6 +1,6 @@
 """Denoising diffusion of pictures or spectrograms, told the label: diffusers' UNet2DModel.
 
-The methods, and where they are from: nightforge/train/_noise.py. The score is the variational bound of levels by
+The methods, and where they are from: nightforge/denoising.py. The score is the variational bound of levels by
 SCORE_STEPS noise levels a row, an unbiased estimate, so `bpb` is an upper bound of true bits a byte.
 """
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from nightforge.train import _noise
+from nightforge import denoising
+from nightforge.denoising import Config
+from nightforge.draws import one_normal
 from nightforge.train._blocks import padded, widths
-from nightforge.train._draws import one_normal
-from nightforge.train._noise import Config
 from nightforge.training import At
 
 __all__ = ["KIND", "METRIC", "SAMPLE", "Config", "Denoiser", "build", "loss", "sample", "score", "units"]
@@ -51,7 +51,7 @@ class Denoiser(torch.nn.Module):
         out: torch.Tensor = self.unet(padded(x, self.halvings), step, class_labels=y).sample
         return out[:, :, : self.shape[1], : self.shape[2]]
 
-    def told(self, y: torch.Tensor) -> _noise.Denoise:
+    def told(self, y: torch.Tensor) -> denoising.Denoise:
         """The network for rows of known labels."""
         return lambda x, step: self(x, step, y)
 
@@ -69,7 +69,7 @@ def dropped(y: torch.Tensor, share: float, none: int) -> torch.Tensor:
 def loss(model: Any, tensors: Mapping[str, torch.Tensor], cfg: Config, at: At) -> tuple[torch.Tensor, dict[str, float]]:
     """Σ over the rows of `x` of the weighted mean squared error of what is predicted."""
     y = dropped(tensors["y"], cfg.label_dropout, model.none)
-    return _noise.loss(model.told(y), tensors["x"], cfg), {}
+    return denoising.loss(model.told(y), tensors["x"], cfg), {}
 
 
 @torch.no_grad()
@@ -77,8 +77,8 @@ def sample(model: Any, cfg: Config, labels: torch.Tensor, seed: int) -> torch.Te
     """Pictures of labels, by DDIM with guidance: (rows, *shape) in −1 … 1."""
     device = next(model.parameters()).device
     y = labels.to(device)
-    denoise = _noise.guided(model.told(y), model.told(torch.full_like(y, model.none)), cfg)
-    return _noise.sample(denoise, one_normal(seed, (len(y), *model.shape), device), cfg, 1.0).clamp(-1, 1)
+    denoise = denoising.guided(model.told(y), model.told(torch.full_like(y, model.none)), cfg)
+    return denoising.sample(denoise, one_normal(seed, (len(y), *model.shape), device), cfg, 1.0).clamp(-1, 1)
 
 
 @torch.no_grad()
@@ -86,7 +86,7 @@ def score(
     model: Any, cfg: Config, tensors: Mapping[str, torch.Tensor], seeds: torch.Tensor, judge: Any
 ) -> torch.Tensor:
     """The bound of each row in nats, without guidance: (rows,)."""
-    return _noise.bound(model.told(tensors["y"]), tensors["x"], seeds, cfg, _noise.of_levels, 1.0)
+    return denoising.bound(model.told(tensors["y"]), tensors["x"], seeds, cfg, denoising.of_levels, 1.0)
 
 
 def units(shape: tuple[int, int, int]) -> int:

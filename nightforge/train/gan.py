@@ -18,9 +18,9 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 from nightforge.config import Config as BaseConfig
+from nightforge.draws import normal, one_normal
 from nightforge.judge import BITS
 from nightforge.train._blocks import Block, grid, norm, padded, widths
-from nightforge.train._draws import normal, one_normal
 from nightforge.training import At, Turn
 
 KIND, METRIC, WATCHED = "array", BITS, "kid"

@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
+from nightforge import denoising
 from nightforge.array_models import Loaded
+from nightforge.draws import normal, one_normal
 from nightforge.errors import ConfigError
-from nightforge.train import _noise, diffusion, vae
-from nightforge.train._draws import normal, one_normal
+from nightforge.train import diffusion, vae
 from nightforge.train._likelihood import logistic_nats
 from nightforge.training import At
 
@@ -24,7 +25,7 @@ FARTHEST = 8.0
 units = vae.units
 
 
-class Config(_noise.Config):
+class Config(denoising.Config):
     """The diffusion's network and noise, and the autoencoder that it works in."""
 
     autoencoder: vae.Config
@@ -82,7 +83,7 @@ def sample(model: Any, cfg: Config, labels: torch.Tensor, seed: int) -> torch.Te
     y = labels.to(model.vae.labels.weight.device)
     told, untold = model.denoiser.told(y), model.denoiser.told(torch.full_like(y, model.denoiser.none))
     noise = one_normal(seed, (len(y), *model.vae.latent_shape), y.device)
-    z = _noise.sample(_noise.guided(told, untold, cfg), noise, cfg, None)
+    z = denoising.sample(denoising.guided(told, untold, cfg), noise, cfg, None)
     made: torch.Tensor = model.vae.decode(z, y)[0]
     return made.clamp(-1, 1)
 
@@ -100,6 +101,6 @@ def score(
     reconstruction = logistic_nats(x, made, log_scale).flatten(1).sum(1)
     density = -0.5 * (noise.square() + log_var + math.log(2 * math.pi)).flatten(1).sum(1)
     # the row's next seed: the diffusion's noise must not be the noise that made z
-    prior = _noise.bound(model.denoiser.told(y), z, seeds + 1, cfg, _noise.of_numbers, FARTHEST)
+    prior = denoising.bound(model.denoiser.told(y), z, seeds + 1, cfg, denoising.of_numbers, FARTHEST)
     nats: torch.Tensor = reconstruction + density + prior
     return nats

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from pydantic import Field
 
+from nightforge import denoising
 from nightforge.captions import Captions
-from nightforge.train import _noise
+from nightforge.draws import one_normal
 from nightforge.train._blocks import padded, widths
-from nightforge.train._draws import one_normal
 from nightforge.training import At
 
 KIND, METRIC, TEXT = "array", "bpb", True
 
 
-class Config(_noise.Config):
+class Config(denoising.Config):
     """The network, the noise, and what of a text it sees."""
 
     text_width: int = Field(ge=1, le=65_536)
@@ -69,7 +69,7 @@ class TextDenoiser(torch.nn.Module):
         ).sample
         return out[:, :, : self.shape[1], : self.shape[2]]
 
-    def told(self, told: Captions) -> _noise.Denoise:
+    def told(self, told: Captions) -> denoising.Denoise:
         """The network for rows of known captions."""
         return lambda x, step: self(x, step, told)
 
@@ -96,7 +96,7 @@ def loss(model: Any, tensors: Mapping[str, torch.Tensor], cfg: Config, at: At) -
     drop = torch.rand(len(x), device=x.device) < cfg.label_dropout
     states = torch.where(drop[:, None, None], nothing.states, told.states)
     mask = torch.where(drop[:, None], nothing.mask, told.mask)
-    return _noise.loss(model.told(Captions(states, mask)), x, cfg), {}
+    return denoising.loss(model.told(Captions(states, mask)), x, cfg), {}
 
 
 @torch.no_grad()
@@ -109,8 +109,8 @@ def sample(model: Any, cfg: Config, labels: torch.Tensor, seed: int) -> torch.Te
 def draw(model: Any, cfg: Config, told: Captions, seed: int) -> torch.Tensor:
     """Pictures of any captions, by DDIM with guidance: (rows, *shape) in −1 … 1."""
     device, rows = model.label_states.device, len(told.states)
-    denoise = _noise.guided(model.told(told), model.told(_nothing(rows, cfg, device)), cfg)
-    return _noise.sample(denoise, one_normal(seed, (rows, *model.shape), device), cfg, 1.0).clamp(-1, 1)
+    denoise = denoising.guided(model.told(told), model.told(_nothing(rows, cfg, device)), cfg)
+    return denoising.sample(denoise, one_normal(seed, (rows, *model.shape), device), cfg, 1.0).clamp(-1, 1)
 
 
 @torch.no_grad()
@@ -118,7 +118,7 @@ def score(
     model: Any, cfg: Config, tensors: Mapping[str, torch.Tensor], seeds: torch.Tensor, judge: Any
 ) -> torch.Tensor:
     """The bound of each row given its caption in nats, without guidance: (rows,)."""
-    return _noise.bound(model.told(_told(model, tensors)), tensors["x"], seeds, cfg, _noise.of_levels, 1.0)
+    return denoising.bound(model.told(_told(model, tensors)), tensors["x"], seeds, cfg, denoising.of_levels, 1.0)
 
 
 def units(shape: tuple[int, int, int]) -> int:

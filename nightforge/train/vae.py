@@ -15,9 +15,9 @@ from pydantic import Field
 from torch.nn import functional
 
 from nightforge.config import Config as BaseConfig
+from nightforge.draws import normal, one_normal
 from nightforge.errors import ConfigError
 from nightforge.train._blocks import Block, Norm, grid, norm, padded, widths
-from nightforge.train._draws import normal, one_normal
 from nightforge.train._likelihood import logistic_nats
 from nightforge.training import At
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
+from nightforge import denoising
 from nightforge.compress import distill_steps, fewer_steps
 from nightforge.compress._context import Context
 from nightforge.errors import ConfigError
-from nightforge.train import _noise
 from tests import network_contracts as networks
 
 MANY = {"sample_steps": 10, "guidance": 2.0}
@@ -34,24 +34,24 @@ def test_steps_to_the_end_are_what_diffusers_samples(prediction: str) -> None:
     noise = torch.randn(5, *networks.SHAPE, generator=torch.Generator().manual_seed(1))
     denoise = network.model.told(torch.arange(5) % networks.CLASSES)
     with torch.no_grad():
-        wanted = _noise.sample(denoise, noise, cfg, distill_steps.LIMIT)
+        wanted = denoising.sample(denoise, noise, cfg, distill_steps.LIMIT)
         x = noise
-        for start, end in _noise.levels(cfg).tolist():
+        for start, end in denoising.levels(cfg).tolist():
             x = distill_steps.gone(denoise, x, torch.full((5,), start), torch.full((5,), end), 1, cfg)
     torch.testing.assert_close(x, wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_one_step_by_what_is_learnt_ends_where_the_steps_ended() -> None:
     cfg: Any = networks.dense("diffusion", **MANY).family.cfg
-    levels = _noise.levels(cfg.model_copy(update={"sample_steps": 2}))
+    levels = denoising.levels(cfg.model_copy(update={"sample_steps": 2}))
     assert levels.tolist() == [[49, 24], [24, -1]]
     x = torch.rand(2, *networks.SHAPE) - 0.5
-    noisy = _noise.noised(x, torch.randn(x.shape), levels[:, 0], cfg)
-    ahead = _noise.noised(x, torch.randn(x.shape), levels[:, 1], cfg)
+    noisy = denoising.noised(x, torch.randn(x.shape), levels[:, 0], cfg)
+    ahead = denoising.noised(x, torch.randn(x.shape), levels[:, 1], cfg)
     torch.testing.assert_close(ahead[1], x[1])  # −1 is data without noise
-    led = _noise.leading(noisy, ahead, *levels.T, cfg)
+    led = denoising.leading(noisy, ahead, *levels.T, cfg)
     as_data = cfg.model_copy(update={"prediction": "sample"})
-    torch.testing.assert_close(_noise.ddim(led, noisy, *levels.T, as_data, 1e9), ahead, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(denoising.ddim(led, noisy, *levels.T, as_data, 1e9), ahead, atol=1e-4, rtol=1e-4)
 
 
 def test_samples_of_few_steps_come_nearer_to_those_of_many_and_the_score_stays() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from nightforge import levels
-from nightforge.train import _noise, diffusion
+from nightforge import denoising, levels
+from nightforge.train import diffusion
 from nightforge.training import At
 from tests.test_judge import arrays
 
@@ -17,11 +17,11 @@ SHAPE = (1, 8, 8)
 CPU = torch.device("cpu")
 
 
-def changed(**changes: Any) -> _noise.Config:
+def changed(**changes: Any) -> denoising.Config:
     return diffusion.Config(**diffusion.SAMPLE.model_dump() | changes)
 
 
-def built(shape: tuple[int, int, int] = SHAPE, **changes: Any) -> tuple[Any, _noise.Config]:
+def built(shape: tuple[int, int, int] = SHAPE, **changes: Any) -> tuple[Any, denoising.Config]:
     cfg = changed(**changes)
     torch.manual_seed(1)
     return diffusion.build(cfg, shape, 10).eval(), cfg
@@ -42,38 +42,38 @@ def test_a_perfect_prediction_costs_nothing_and_says_the_data(prediction: str) -
     cfg = changed(prediction=prediction)
     x, noise = torch.randn(5, 2, 3, 3), torch.randn(5, 2, 3, 3)
     step = torch.tensor([0, 5, 20, 40, 45])
-    share = _noise.signal(cfg, CPU)[step].view(-1, 1, 1, 1).float()
+    share = denoising.signal(cfg, CPU)[step].view(-1, 1, 1, 1).float()
     noisy = share.sqrt() * x + (1 - share).sqrt() * noise
     said = {"epsilon": noise, "v_prediction": share.sqrt() * noise - (1 - share).sqrt() * x, "sample": x}[prediction]
-    torch.testing.assert_close(_noise.data_of(said, noisy, step, cfg), x, atol=2e-3, rtol=1e-3)
+    torch.testing.assert_close(denoising.data_of(said, noisy, step, cfg), x, atol=2e-3, rtol=1e-3)
 
     def knows(noisy: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
-        share = _noise.signal(cfg, CPU)[step].view(-1, 1, 1, 1).float()
+        share = denoising.signal(cfg, CPU)[step].view(-1, 1, 1, 1).float()
         noise = (noisy - share.sqrt() * x) / (1 - share).sqrt()
         return {"epsilon": noise, "v_prediction": share.sqrt() * noise - (1 - share).sqrt() * x, "sample": x}[
             prediction
         ]
 
-    assert float(_noise.loss(knows, x, cfg)) == pytest.approx(0, abs=1e-6)
+    assert float(denoising.loss(knows, x, cfg)) == pytest.approx(0, abs=1e-6)
 
 
 def test_weights_are_min_snr_of_the_error_in_the_data() -> None:
     step = torch.arange(50)
-    share = _noise.signal(changed(), CPU)
+    share = denoising.signal(changed(), CPU)
     snr = share / (1 - share)
     for prediction, factor in (("sample", 1), ("epsilon", 1 / snr), ("v_prediction", 1 / (snr + 1))):
-        found = _noise.weights(changed(prediction=prediction, min_snr=5.0), step)
+        found = denoising.weights(changed(prediction=prediction, min_snr=5.0), step)
         np.testing.assert_allclose(found, np.minimum(snr, 5) * factor, rtol=1e-5)
-    assert _noise.weights(changed(min_snr=None), step).tolist() == [1] * 50
+    assert denoising.weights(changed(min_snr=None), step).tolist() == [1] * 50
 
 
 def test_zero_snr_ends_in_noise_alone() -> None:
-    assert _noise.signal(changed(zero_snr=True), CPU)[-1] == 0 < _noise.signal(changed(), CPU)[-1]
+    assert denoising.signal(changed(zero_snr=True), CPU)[-1] == 0 < denoising.signal(changed(), CPU)[-1]
 
 
-def whole_bound(x: torch.Tensor, cfg: _noise.Config, guess: float, draws: int) -> float:
+def whole_bound(x: torch.Tensor, cfg: denoising.Config, guess: float, draws: int) -> float:
     """Every step of the bound by its own KL of two normals, of a network that always says `guess` of the data."""
-    share = _noise.signal(cfg, CPU)
+    share = denoising.signal(cfg, CPU)
     torch.manual_seed(0)
     total = 0.0
     for t in range(1, cfg.noise_steps):
@@ -98,12 +98,12 @@ def test_the_bound_is_the_sum_of_its_steps(zero_snr: bool) -> None:
     x = torch.tensor([[[[-1.0, 51 / 127.5 - 1]]]])
     by_hand = whole_bound(x[0].double(), cfg, 0.25, 4000)
     rows = 3000
-    found = _noise.bound(
+    found = denoising.bound(
         lambda noisy, step: torch.full_like(noisy, 0.25),
         x.expand(rows, 1, 1, 2),
         torch.arange(rows),
         cfg,
-        _noise.of_levels,
+        denoising.of_levels,
         1.0,
     )
     error = float(found.std() / math.sqrt(rows))
@@ -113,7 +113,7 @@ def test_the_bound_is_the_sum_of_its_steps(zero_snr: bool) -> None:
 def test_the_chance_of_levels_sums_to_one() -> None:
     alpha, sigma = torch.tensor([[0.99]]), torch.tensor([[0.1]])
     grid = (torch.arange(256) / 127.5 - 1)[:, None]
-    nats = _noise.of_levels(grid, torch.full((256, 1), 0.3), alpha, sigma)
+    nats = denoising.of_levels(grid, torch.full((256, 1), 0.3), alpha, sigma)
     assert float((-nats).exp().sum()) == pytest.approx(1, abs=1e-5)
 
 
@@ -121,15 +121,17 @@ def test_numbers_are_normal_around_the_noisy_ones() -> None:
     x, noisy = torch.tensor([[0.5, 1.0]]), torch.tensor([[0.4, 1.2]])
     alpha, sigma = torch.tensor([[0.8]]), torch.tensor([[0.6]])
     by_hand = -torch.distributions.Normal(noisy / 0.8, 0.6 / 0.8).log_prob(x).sum()
-    assert float(_noise.of_numbers(x, noisy, alpha, sigma)) == pytest.approx(float(by_hand), rel=1e-6)
+    assert float(denoising.of_numbers(x, noisy, alpha, sigma)) == pytest.approx(float(by_hand), rel=1e-6)
 
 
 def test_sampling_ends_where_the_network_points() -> None:
     x = torch.rand(2, *SHAPE) * 1.6 - 0.8
     for cfg in (changed(prediction="sample"), changed(prediction="sample", zero_snr=True, sample_steps=1)):
-        made = _noise.sample(lambda noisy, step: x, torch.randn(2, *SHAPE), cfg, 1.0)
+        made = denoising.sample(lambda noisy, step: x, torch.randn(2, *SHAPE), cfg, 1.0)
         torch.testing.assert_close(made, x, atol=1e-2, rtol=0)
-    made = _noise.sample(lambda noisy, step: 3 * x / x.abs(), torch.randn(2, *SHAPE), changed(prediction="sample"), 1.0)
+    made = denoising.sample(
+        lambda noisy, step: 3 * x / x.abs(), torch.randn(2, *SHAPE), changed(prediction="sample"), 1.0
+    )
     assert made.abs().max() <= 1.001
 
 
@@ -142,8 +144,8 @@ def test_guidance_goes_beyond_what_is_told() -> None:
     def none(x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         return torch.full_like(x, 0.5)
 
-    assert float(_noise.guided(one, none, changed(guidance=3.0))(x, step)) == 0.5 + 3 * 1.5
-    assert _noise.guided(one, none, changed(guidance=1.0)) is one
+    assert float(denoising.guided(one, none, changed(guidance=3.0))(x, step)) == 0.5 + 3 * 1.5
+    assert denoising.guided(one, none, changed(guidance=1.0)) is one
 
 
 def test_labels_are_dropped_at_the_rate_that_is_asked() -> None:

@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
+from nightforge import denoising
 from nightforge.array_models import Loaded
 from nightforge.errors import ConfigError
 from nightforge.parameters import groups
-from nightforge.train import _noise, latent_diffusion, vae
+from nightforge.train import latent_diffusion, vae
 from nightforge.train._likelihood import logistic_nats
 from nightforge.training import At
 
@@ -59,12 +60,12 @@ def test_the_score_is_the_elbo_with_the_diffusion_as_prior() -> None:
         posterior = torch.distributions.Normal(mean[row], (0.5 * log_var[row]).exp())
         z = posterior.mean + posterior.stddev * noise
         made = model.vae.decode(z[None], rows["y"][row : row + 1])
-        prior = _noise.bound(
+        prior = denoising.bound(
             model.denoiser.told(rows["y"][row : row + 1]),
             z[None],
             seeds[row : row + 1] + 1,
             CFG,
-            _noise.of_numbers,
+            denoising.of_numbers,
             8.0,
         )
         by_hand = logistic_nats(rows["x"][row : row + 1], *made).sum() + posterior.log_prob(z).sum() + prior[0]

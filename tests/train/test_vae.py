@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nightforge import draws as drawing
 from nightforge import judge, levels
 from nightforge.errors import ConfigError
-from nightforge.train import _draws, vae
+from nightforge.train import vae
 from nightforge.train._likelihood import logistic_nats
 from nightforge.training import At
 from tests.test_judge import arrays
@@ -80,7 +81,7 @@ def test_the_score_is_the_bound_whatever_the_loss_weighs() -> None:
     nats = vae.score(model, cfg, tensors, seeds, None)
     torch.testing.assert_close(nats, vae.score(model, other, tensors, seeds, None))
     mean, log_var, _ = model.encode(tensors["x"], tensors["y"])
-    draws = _draws.normal(seeds, (vae.SCORE_DRAWS, *model.latent_shape), mean.device)
+    draws = drawing.normal(seeds, (vae.SCORE_DRAWS, *model.latent_shape), mean.device)
     by_hand = vae.kl(mean, log_var).sum((1, 2, 3))
     for d in range(vae.SCORE_DRAWS):
         made = model.decode(mean + (0.5 * log_var).exp() * draws[:, d], tensors["y"])

@@ -15,8 +15,8 @@ import torch
 from pydantic import Field, model_validator
 
 from nightforge.config import Config as BaseConfig
+from nightforge.draws import normal, uniform
 from nightforge.levels import HIGHEST
-from nightforge.train._draws import normal, uniform
 
 SCORE_STEPS = 16
 """Noise levels at which a row is scored, spread evenly over the logarithm of the signal-to-noise ratio."""
