@@ -15,6 +15,7 @@ from nightforge.config import Config
 from nightforge.errors import ConfigError
 
 MET, NOT_MET = "MET", "NOT MET"
+GAIN = "implausible_gain"
 
 
 class Contract(Config):
@@ -42,9 +43,14 @@ class Contract(Config):
     max_peak_memory_mb: float | None = Field(gt=0)
     """Peak resident memory of a process that loads the model and generates, in MB."""
 
+    max_plausible_gain: float = Field(ge=0, le=1)
+    """A compressed model better than its dense original by more than this share points at a broken measurement, and
+    is refused until a person has looked."""
+
     @model_validator(mode="after")
     def _asks_for_something(self) -> Self:
-        if all(getattr(self, name) is None for name in type(self).model_fields if name != "confidence"):
+        limits = type(self).model_fields.keys() - {"confidence", "max_plausible_gain"}
+        if all(getattr(self, name) is None for name in limits):
             raise ValueError("every limit is null, so any model would be MET; set at least one")
         return self
 
@@ -108,6 +114,8 @@ def judge(contract: Contract, seen: Evidence, more: Sequence[Term] = ()) -> Judg
         ("peak_memory_mb", contract.max_peak_memory_mb, *_same(seen.peak_memory_mb)),
     ]
     asked = [at_most(name, limit, value, bound) for name, limit, value, bound in limits if limit is not None]
+    if "value" in loss:
+        asked.append(at_most(GAIN, contract.max_plausible_gain, -loss["value"], -loss["value"]))
     terms = (*asked, *more)
     return Judgement(terms, tuple(_reason(t) for t in terms if not t.met))
 

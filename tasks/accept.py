@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from nightforge import config, models, stats
-from nightforge.contract import Contract, Evidence, Term, at_most, judge
+from nightforge.contract import GAIN, Contract, Evidence, Judgement, Term, at_most, judge
 from nightforge.errors import AssetMissing, DataError
 from nightforge.scoring import LN2
 from nightforge.stats import Bootstrap, Interval
@@ -37,10 +37,6 @@ class AcceptConfig(config.Config):
     champion_margin: float = Field(ge=0, le=1)
     """Share by which the quality (bits per byte of text) may be worse than the last accepted model's, on the upper
     bound."""
-
-    max_plausible_gain: float = Field(ge=0, le=1)
-    """A compressed model better than its dense original by more than this share points at a broken measurement, and
-    is refused until a person has looked."""
 
 
 class Uncompared(NamedTuple):
@@ -154,14 +150,14 @@ def _judged(
     """The verdict and all that it rests on, as plain data."""
     dense, compressed, champion = scored["dense"], scored["compressed"], scored.get("champion")
     loss = stats.loss_share(compressed.nats, dense.nats, dense.documents, boot, seed)
-    more = [at_most("implausible_gain", cfg.max_plausible_gain, -loss.value, -loss.value)]
+    more: list[Term] = []
     against = stats.loss_share(compressed.nats, champion.nats, dense.documents, boot, seed) if champion else None
     if against:
         more.append(at_most("champion_loss_share", cfg.champion_margin, against.value, against.high))
     if uncompared:
         more.append(Term("champion_loss_share", cfg.champion_margin, None, None, uncompared.excused))
     verdict = judge(contract, Evidence(bpb_loss_share=loss.json(), **seen), more)
-    reasons, alarms = list(verdict.reasons), _alarms(more[0], seen["latency_ms_p50"] / seen["dense_latency_ms_p50"])
+    reasons, alarms = list(verdict.reasons), _alarms(verdict, seen["latency_ms_p50"] / seen["dense_latency_ms_p50"])
     if uncompared:
         (alarms if uncompared.excused else reasons).append(uncompared.why)
     return {
@@ -181,9 +177,9 @@ def _judged(
     }
 
 
-def _alarms(gain: Term, latency_ratio: float) -> list[str]:
+def _alarms(verdict: Judgement, latency_ratio: float) -> list[str]:
     """What a person should look at, whether or not the contract asks for it."""
-    alarms = []
+    alarms, gain = [], next(term for term in verdict.terms if term.term == GAIN)
     if not gain.met:
         alarms.append(f"{gain.measured:.2%} better than the dense model: look for a leak or a broken measurement first")
     if latency_ratio > 1:

@@ -19,6 +19,7 @@ NOTHING = {
     "max_latency_ratio": None,
     "max_latency_ms_p95": None,
     "max_peak_memory_mb": None,
+    "max_plausible_gain": 0.02,
 }
 SEEN = Evidence(
     bpb_loss_share={"value": 0.004, "low": 0.002, "high": 0.006},
@@ -40,7 +41,8 @@ def test_the_bound_decides_and_not_the_point_estimate() -> None:
     refused = judge(contract(max_quality_loss=0.005), SEEN)  # the estimate, 0.004, would pass
     assert refused.verdict == "NOT MET"
     assert refused.rows() == [
-        {"term": "bpb_loss_share", "limit": 0.005, "measured": 0.004, "bound": 0.006, "met": False}
+        {"term": "bpb_loss_share", "limit": 0.005, "measured": 0.004, "bound": 0.006, "met": False},
+        {"term": "implausible_gain", "limit": 0.02, "measured": -0.004, "bound": -0.004, "met": True},
     ]
     assert refused.reasons == ("bpb_loss_share: bound 0.006 (measured 0.004) is over the limit 0.005",)
 
@@ -62,6 +64,15 @@ def test_each_threshold_works_alone() -> None:
     for limit, (below, enough) in close.items():
         assert not judge(contract(**{limit: below}), SEEN).met, limit
         assert judge(contract(**{limit: enough}), SEEN).met, limit
+
+
+def test_a_gain_that_cannot_be_is_never_met_and_never_chosen() -> None:
+    better = replace(SEEN, bpb_loss_share={"value": -0.021, "low": -0.03, "high": -0.01})
+    verdict = judge(contract(max_size_mb=5), better)
+    assert not verdict.met and verdict.reasons == ("implausible_gain: bound 0.021 is over the limit 0.02",)
+    assert judge(contract(max_size_mb=5, max_plausible_gain=0.03), better).met
+    worse = judge(contract(max_size_mb=5), SEEN)
+    assert best({"better": verdict, "worse": worse}, {"better": 1.0, "worse": 2.0}) == "worse"
 
 
 def test_what_was_not_measured_is_not_met() -> None:
@@ -121,7 +132,7 @@ def test_loosening_a_limit_never_closes_what_was_open(asked: dict[str, float], s
 @given(limits, evidence)
 def test_met_if_and_only_if_every_term_is_met(asked: dict[str, float], seen: Evidence) -> None:
     verdict = judge(contract(**asked), seen)
-    assert len(verdict.terms) == sum(v is not None for v in asked.values())
+    assert len(verdict.terms) == 1 + sum(v is not None for v in asked.values())
     assert verdict.met == all(t.bound is not None and t.bound <= t.limit for t in verdict.terms)
     assert len(verdict.reasons) == sum(not t.met for t in verdict.terms)
     assert (strain(verdict) <= 1) == verdict.met

@@ -25,6 +25,7 @@ CONTRACT = {
     "max_latency_ratio": 1.0,
     "max_latency_ms_p95": None,
     "max_peak_memory_mb": None,
+    "max_plausible_gain": 0.02,
 }
 
 

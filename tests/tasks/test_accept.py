@@ -26,8 +26,9 @@ LIMITS = {
     "max_latency_ratio": 1.0,
     "max_latency_ms_p95": None,
     "max_peak_memory_mb": None,
+    "max_plausible_gain": 0.02,
 }
-CFG = AcceptConfig(resamples=500, batch_tokens=512, champion_margin=0.005, max_plausible_gain=0.02)
+CFG = AcceptConfig(resamples=500, batch_tokens=512, champion_margin=0.005)
 SEEN = {
     "size_mb": 1.0,
     "dense_size_mb": 5.0,
