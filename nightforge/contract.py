@@ -43,6 +43,10 @@ class Contract(Config):
     max_peak_memory_mb: float | None = Field(gt=0)
     """Peak resident memory of a process that loads the model and generates, in MB."""
 
+    max_kernel_distance_rise: float | None = Field(ge=0)
+    """By how much the kernel distance of samples (images, sounds) to records, in the judge's features, may be above the
+    dense model's, on the upper bound."""
+
     max_plausible_gain: float = Field(ge=0, le=1)
     """A compressed model better than its dense original by more than this share points at a broken measurement, and
     is refused until a person has looked."""
@@ -78,6 +82,8 @@ class Evidence:
     dense_latency_ms_p50: float | None
     latency_ms_p95: float | None
     peak_memory_mb: float | None
+    kernel_distance_rise: Mapping[str, float] | None
+    """Of samples, above the dense model's: value, low, high; of texts there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,7 @@ class Judgement:
 
 def judge(contract: Contract, seen: Evidence, more: Sequence[Term] = ()) -> Judgement:
     """Hold what was measured against every limit that is asked; `more` are terms that the caller has judged itself."""
-    loss = seen.bpb_loss_share or {}
+    loss, rise = seen.bpb_loss_share or {}, seen.kernel_distance_rise or {}
     limits = [
         ("bpb_loss_share", contract.max_quality_loss, loss.get("value"), loss.get("high")),
         ("size_share", contract.max_size_share, *_same(_ratio(seen.size_mb, seen.dense_size_mb))),
@@ -112,6 +118,7 @@ def judge(contract: Contract, seen: Evidence, more: Sequence[Term] = ()) -> Judg
         ("latency_ratio", contract.max_latency_ratio, *_same(_ratio(seen.latency_ms_p50, seen.dense_latency_ms_p50))),
         ("latency_ms_p95", contract.max_latency_ms_p95, *_same(seen.latency_ms_p95)),
         ("peak_memory_mb", contract.max_peak_memory_mb, *_same(seen.peak_memory_mb)),
+        ("kernel_distance_rise", contract.max_kernel_distance_rise, rise.get("value"), rise.get("high")),
     ]
     asked = [at_most(name, limit, value, bound) for name, limit, value, bound in limits if limit is not None]
     if "value" in loss:

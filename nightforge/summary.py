@@ -13,6 +13,10 @@ TERMS = {
     "latency_ratio": ("Latency, of the dense model's", "median per token or sample, in turns with it in PyTorch"),
     "latency_ms_p95": ("Latency, 95th percentile", "per token or sample"),
     "peak_memory_mb": ("Peak memory", "of a fresh process that loads the model and generates"),
+    "kernel_distance_rise": (
+        "Samples further from records",
+        "kernel distance above the dense model's, in the judge's features; the upper end decides",
+    ),
     "implausible_gain": ("Implausible gain", "better than the dense model by more than this points at a mistake"),
     "champion_loss_share": ("Against the champion", "{metric} against the last accepted model, upper end"),
     "no_effect": ("No effect", "a recipe that changes no weight or saves no byte is refused"),

@@ -156,7 +156,8 @@ def _judged(
         more.append(at_most("champion_loss_share", cfg.champion_margin, against.value, against.high))
     if uncompared:
         more.append(Term("champion_loss_share", cfg.champion_margin, None, None, uncompared.excused))
-    verdict = judge(contract, Evidence(bpb_loss_share=loss.json(), **seen), more)
+    rise = score.distance_rise(compressed, dense, boot, seed)
+    verdict = judge(contract, Evidence(bpb_loss_share=loss.json(), kernel_distance_rise=rise, **seen), more)
     reasons, alarms = list(verdict.reasons), _alarms(verdict, seen["latency_ms_p50"] / seen["dense_latency_ms_p50"])
     if uncompared:
         (alarms if uncompared.excused else reasons).append(uncompared.why)
@@ -167,6 +168,7 @@ def _judged(
         "alarms": alarms,
         "contract": verdict.rows(),
         "bpb_loss_share": loss.json(),
+        "kernel_distance_rise": rise,
         "bpb": {name: _bpb(s, boot, seed).json() for name, s in scored.items()},
         "loss_by_label": _by_label(dense, compressed, boot, seed),
         "champion": {"bpb_loss_share": against.json(), "margin": cfg.champion_margin} if against else None,

@@ -18,7 +18,7 @@ from nightforge.stats import Bootstrap
 from tasks import probe
 from tasks.compressing import CompressConfig, Compressor, Made, Recipe
 from tasks.hashing import size_mb
-from tasks.score import Scores
+from tasks.score import Scores, distance_rise
 
 CLOCKED = {"latency_ratio", "latency_ms_p95", "peak_memory_mb"}
 """Terms whose figures go to compress.speed.json alone, so that all else is reproducible to the byte."""
@@ -118,6 +118,7 @@ def describe(
     return {
         "bpb": bpb(scores, boot, seed),
         "bpb_loss_share": stats.loss_share(scores.nats, base.nats, base.documents, boot, seed).json(),
+        "kernel_distance_rise": distance_rise(scores, base, boot, seed),
         "size_mb": size_mb(candidate.folder),
         "size_share": size_mb(candidate.folder) / size_mb(dense),
         **compressor.changed(candidate.folder, base, scores, made),
@@ -135,6 +136,7 @@ def judged(contract: Contract, described: dict[str, Any], candidate: Candidate, 
         dense_latency_ms_p50=candidate.dense_speed["latency_ms_p50"],
         latency_ms_p95=candidate.speed["latency_ms_p95"],
         peak_memory_mb=candidate.speed["peak_memory_mb"],
+        kernel_distance_rise=described["kernel_distance_rise"],
     )
     reloaded = described.get("reload_kl_nats")
     more = [] if reloaded is None else [at_most("reload_kl_nats", RELOAD_KL_NATS_MAX, reloaded, reloaded)]

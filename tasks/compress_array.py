@@ -1,13 +1,10 @@
 """How a model of images or sounds is compressed: passes over its network, then over the ONNX graphs of its parts."""
 
-from functools import cached_property
 from pathlib import Path
-
-import torch
 
 from nightforge import array_models, graphs
 from nightforge import judge as judges
-from nightforge.array_models import Loaded, Rows
+from nightforge.array_models import Rows
 from nightforge.compress import _network
 from nightforge.compress._network import Given, Network
 from tasks import arrays
@@ -18,8 +15,6 @@ from tasks.score import Scores
 
 CALIBRATION_ROWS, CALIBRATION_SEED = 128, 3
 """Records of the calibration split that are scored, and labels that are sampled, while the parts are watched."""
-COMPARED_ROWS, COMPARED_SEED = 256, 5
-"""Samples whose distance to the records of the search split is told, of the dense model and of each candidate."""
 KEPT = ("family", "shape", "classes", "media", "config", "metric", "parameters")
 """What a compressed model's card says as the dense one's does."""
 
@@ -69,21 +64,11 @@ class Compressor(Graphs):
 
     def changed(self, folder: Path, base: Scores, scores: Scores, made: Made) -> dict[str, float]:
         """The proof that a recipe had an effect, and how far its samples lie from records."""
-        near = {"kernel_distance": self._distance(graphs.load(folder)), "dense_kernel_distance": self._dense_distance}
+        near = {
+            f"{name}kernel_distance": judges.kernel_distance(base.seen_real, one.seen_made)
+            for name, one in (("", scores), ("dense_", base))
+        }
         return super().changed(folder, base, scores, made) | near
-
-    @cached_property
-    def _dense_distance(self) -> float:
-        return self._distance(self.loaded)
-
-    @torch.no_grad()
-    def _distance(self, loaded: Loaded) -> float:
-        """Kernel distance of samples to the records of the search split, in the judge's features; all of one seed."""
-        given = self._read(self.inputs.splits / "search")
-        labels = given.tensors["y"].repeat(-(-COMPARED_ROWS // len(given.seeds)))[:COMPARED_ROWS]
-        made = loaded.family.module.sample(loaded.model, loaded.family.cfg, labels, COMPARED_SEED)
-        real, made_features = (judges.read(self.judge, x).features for x in (given.tensors["x"], made))
-        return judges.kernel_distance(real, made_features)
 
     def _read(self, split: Path) -> Rows:
         return arrays.read(split, self.loaded.media, self.loaded.classes).rows

@@ -21,6 +21,7 @@ from nightforge import methods, models, onnx_models, scoring, tokenizer
 from nightforge.errors import NightforgeError
 from nightforge.records import document, written
 from nightforge.scoring import Encoded, LogitsFn
+from nightforge.stats import Bootstrap
 from tasks import shards
 from tasks.stage import CODE_ROOT
 
@@ -57,6 +58,10 @@ class Scores:
     """Of the first documents: logits (tokens, vocab), or a sample of each label (documents, values)."""
     prompts: NDArray[np.int64]
     """What to generate from: beginnings of texts (documents that are long enough, PROMPT_TOKENS), or labels (…, 1)."""
+    seen_real: NDArray[np.float32]
+    """What the judge sees in the first records, (records, features); of texts there are none."""
+    seen_made: NDArray[np.float32]
+    """In samples of their labels, (samples, features)."""
 
 
 class ScoringFailed(NightforgeError):
@@ -102,6 +107,8 @@ def score(model: Path, split: Path, batch_size: int, judge: Path | None = None) 
         nats=reader.nats(documents, batch_size),
         probes=probed(reader, documents),
         prompts=np.array([d.ids[:PROMPT_TOKENS] for d in documents if len(d.ids) > PROMPT_TOKENS], dtype=np.int64),
+        seen_real=np.empty((0, 0), dtype=np.float32),
+        seen_made=np.empty((0, 0), dtype=np.float32),
     )
 
 
@@ -151,6 +158,15 @@ def causal(logits_fn: LogitsFn, words: Any, context: int) -> Reader:
         return found
 
     return Reader(words, nats, logits)
+
+
+def distance_rise(made: Scores, dense: Scores, boot: Bootstrap, seed: int) -> dict[str, float] | None:
+    """By how much the kernel distance of a model's samples is above that of the dense one's; None of texts."""
+    if not made.seen_made.size:
+        return None
+    from nightforge import judge
+
+    return judge.distance_rise(dense.seen_real, made.seen_made, dense.seen_made, boot, seed).json()
 
 
 def kl_nats(dense: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -6,10 +6,13 @@ import numpy as np
 import torch
 
 from nightforge import array_models, graphs
+from nightforge import judge as judges
 from tasks import arrays
 from tasks.score import PROBES, Scores
 
 PROBE_SEED = 7
+SEEN = 512
+"""Records, at most, and samples that are looked at by the judge."""
 
 
 @torch.inference_mode()
@@ -21,13 +24,16 @@ def score(model: Path, split: Path, batch_rows: int, judge: Path) -> Scores:
     loaded = graphs.load(model)
     given, family = arrays.read(split, loaded.media, loaded.classes), loaded.family
     reader = array_models.load_judge(judge).model
-    made = family.module.sample(loaded.model, family.cfg, torch.from_numpy(given.labels[:PROBES]), PROBE_SEED)
+    labels = torch.from_numpy(np.resize(given.labels, SEEN))
+    made = family.module.sample(loaded.model, family.cfg, labels, PROBE_SEED)
     return Scores(
         ids=np.array(given.ids),
         documents=np.array(given.documents),
         labels=np.array([*loaded.classes, ""])[given.labels],
         units=np.full(len(given.ids), family.module.units(loaded.shape)),
         nats=array_models.nats(loaded.model, family, given.rows, reader, batch_rows),
-        probes=made.flatten(1).numpy(),
+        probes=made[:PROBES].flatten(1).numpy(),
         prompts=given.labels[:, None],
+        seen_real=judges.read(reader, given.rows.tensors["x"][:SEEN]).features,
+        seen_made=judges.read(reader, made).features,
     )

@@ -19,6 +19,7 @@ NOTHING = {
     "max_latency_ratio": None,
     "max_latency_ms_p95": None,
     "max_peak_memory_mb": None,
+    "max_kernel_distance_rise": None,
     "max_plausible_gain": 0.02,
 }
 SEEN = Evidence(
@@ -29,6 +30,7 @@ SEEN = Evidence(
     dense_latency_ms_p50=4.0,
     latency_ms_p95=1.5,
     peak_memory_mb=120.0,
+    kernel_distance_rise={"value": 0.003, "low": -0.004, "high": 0.01},
 )
 
 
@@ -60,6 +62,7 @@ def test_each_threshold_works_alone() -> None:
         "max_latency_ratio": (0.24, 0.25),
         "max_latency_ms_p95": (1.4, 1.5),
         "max_peak_memory_mb": (119, 120),
+        "max_kernel_distance_rise": (0.0099, 0.01),
     }
     for limit, (below, enough) in close.items():
         assert not judge(contract(**{limit: below}), SEEN).met, limit

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nightforge import judge
 from nightforge.levels import from_levels, to_levels
+from nightforge.stats import Bootstrap
 from tests.digits import records
 
 SHAPE = (1, 8, 8)
@@ -69,6 +70,21 @@ def test_the_kernel_distance_is_nought_for_one_distribution_and_grows_with_the_s
     x, y = (rng.normal(size=(400, 4)).astype(np.float32) for _ in range(2))
     same, near, far = (judge.kernel_distance(x, y + shift) for shift in (0, 0.5, 2))
     assert abs(same) < 0.1 < near < far
+
+
+def test_the_rise_is_that_of_the_distance_and_its_interval_is_paired() -> None:
+    rng = np.random.default_rng(2)
+    x, dense, noise = (rng.normal(size=(n, 4)).astype(np.float32) for n in (150, 200, 200))
+    boot = Bootstrap(resamples=400, level=0.95)
+    near, far = dense + 0.02 * noise, dense + 1
+    for made in (near, far):
+        rise = judge.distance_rise(x, made, dense, boot, 1)
+        assert rise.value == pytest.approx(judge.kernel_distance(x, made) - judge.kernel_distance(x, dense), abs=1e-5)
+        assert rise.low < rise.value < rise.high
+    assert tuple(judge.distance_rise(x, dense, dense, boot, 1)) == (0, 0, 0)
+    one, other = judge.distance_rise(x, near, dense, boot, 1), judge.distance_rise(x, noise, dense, boot, 1)
+    assert one.high - one.low < (other.high - other.low) / 5, "the samples of both models are drawn together"
+    assert judge.distance_rise(x, far, dense, boot, 1).low > 0
 
 
 @settings(max_examples=30, deadline=None)

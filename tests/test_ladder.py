@@ -14,6 +14,7 @@ LIMITS = {
     "max_latency_ratio": 1.0,
     "max_latency_ms_p95": None,
     "max_peak_memory_mb": None,
+    "max_kernel_distance_rise": None,
     "max_plausible_gain": 0.02,
 }
 CONTRACT = Contract.model_validate(LIMITS)

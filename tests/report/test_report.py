@@ -25,13 +25,14 @@ CONTRACT = {
     "max_latency_ratio": 1.0,
     "max_latency_ms_p95": None,
     "max_peak_memory_mb": None,
+    "max_kernel_distance_rise": None,
     "max_plausible_gain": 0.02,
 }
 
 
 def accepted(max_quality_loss: float = 0.01) -> dict[str, Any]:
     contract = Contract.model_validate(CONTRACT | {"max_quality_loss": max_quality_loss})
-    verdict = judge(contract, Evidence(INTERVAL, 1.2, 7.1, 0.07, 2.1, 0.1, 60.0))
+    verdict = judge(contract, Evidence(INTERVAL, 1.2, 7.1, 0.07, 2.1, 0.1, 60.0, None))
     return {
         "verdict": verdict.verdict,
         "met": int(verdict.met),

@@ -1,6 +1,7 @@
 """Acceptance: the verdict on synthetic scores, by hand; the champion brought back from the cache; one whole run."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ LIMITS = {
     "max_latency_ratio": 1.0,
     "max_latency_ms_p95": None,
     "max_peak_memory_mb": None,
+    "max_kernel_distance_rise": None,
     "max_plausible_gain": 0.02,
 }
 CFG = AcceptConfig(resamples=500, batch_tokens=512, champion_margin=0.005)
@@ -43,8 +45,8 @@ NATS = np.random.default_rng(0).gamma(4, 10, 400)
 def scores(nats: Any) -> Scores:
     n = len(nats)
     ids, labels = np.array([f"{i:04}" for i in range(n)]), np.array(["plant", "food"] * (n // 2))
-    none = np.zeros((1, 2), np.float32)
-    return Scores(ids, ids, labels, np.full(n, 50), np.asarray(nats), none, none.astype(np.int64))
+    none = np.zeros((0, 0), np.float32)
+    return Scores(ids, ids, labels, np.full(n, 50), np.asarray(nats), none, none.astype(np.int64), none, none)
 
 
 def scored_on(folder: Path) -> Scores:
@@ -57,9 +59,13 @@ def judged(
     limits: dict[str, Any] | None = None,
     champion: Any = None,
     uncompared: accept.Uncompared | None = None,
+    dense: Scores | None = None,
     **seen: float,
 ) -> dict[str, Any]:
-    scored = {"dense": scores(NATS), "compressed": scores(compressed)}
+    scored = {
+        "dense": dense or scores(NATS),
+        "compressed": compressed if isinstance(compressed, Scores) else scores(compressed),
+    }
     if champion is not None:
         scored["champion"] = scores(champion)
     contract = Contract.model_validate(LIMITS | (limits or {}))
@@ -125,6 +131,20 @@ def test_an_implausible_gain_is_refused_with_an_alarm() -> None:
     assert found["verdict"] == "NOT MET"
     assert "10.00% better than the dense model" in found["alarms"][0]
     assert judged(NATS * 0.99)["alarms"] == []
+
+
+def test_samples_that_lie_further_from_records_are_refused() -> None:
+    rng = np.random.default_rng(3)
+    real, made = (rng.normal(size=(200, 4)).astype(np.float32) for _ in range(2))
+    dense, same, worse = (replace(scores(NATS), seen_real=real, seen_made=made + shift) for shift in (0, 0, 0.5))
+    asked = {"max_kernel_distance_rise": 0.05}
+    assert judged(same, asked, dense=dense)["verdict"] == "MET"
+    found = judged(worse, asked, dense=dense)
+    assert found["verdict"] == "NOT MET" and found["reasons"][0].startswith("kernel_distance_rise: bound")
+    assert judged(worse, dense=dense)["verdict"] == "MET"
+    assert judged(NATS, asked)["reasons"] == [
+        "kernel_distance_rise was not measured, and the contract asks for at most 0.05"
+    ]
 
 
 def test_a_slower_model_is_said_to_be_slower_even_where_speed_is_not_asked() -> None:

@@ -26,6 +26,7 @@ LIMITS = {
     "max_latency_ratio": None,
     "max_latency_ms_p95": None,
     "max_peak_memory_mb": None,
+    "max_kernel_distance_rise": None,
     "max_plausible_gain": 1.0,
 }
 HEAD = {"name": "rtn", "layers": ["lm_head"], "bits": 8, "block_size": 64, "symmetric": True, "search": False}
