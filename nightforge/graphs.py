@@ -112,10 +112,11 @@ def _note(path: str, call: Any, args: Any, kwargs: Any, out: Any, found: dict[st
     constants = {i: value for i, value in enumerate(given) if not isinstance(value, torch.Tensor)}
     gives = shape_of(out) if tensors else NO_TENSORS
     part = found.setdefault(path, Part(call, names, constants, gives, []))
-    same = (part.names, part.constants, part.gives) == (names, constants, gives)
-    if (gives is NO_TENSORS and isinstance(call.__self__, torch.nn.Module) and call.__name__ == "forward") or (
-        gives is not NO_TENSORS and not same
-    ):
+    if gives is NO_TENSORS:
+        wrong = isinstance(call.__self__, torch.nn.Module) and call.__name__ == "forward"
+    else:
+        wrong = (part.names, part.constants, part.gives) != (names, constants, gives)
+    if wrong:
         raise DataError(
             f"{path}: expected to be called with tensors, the same way each time, and to give tensors or lists of "
             f"them; got arguments {names} of which {constants} are no tensors, and {type(out).__name__}."

@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from nightforge import graphs
+from nightforge.compress import _network
 from nightforge.errors import DataError
+from nightforge.export import onnx_graph
 from tasks.hashing import size_mb
+from tests import network_contracts as networks
 from tests import tiny_graph
 
 
@@ -74,6 +77,34 @@ def test_a_graph_takes_the_place_of_its_part() -> None:
     z, y = torch.randn(7, 6), torch.arange(7) % 4
     torch.testing.assert_close(other.decode(z, y), net.decode(z, y), rtol=1e-4, atol=1e-5)
     assert float(other.scale) == 2, "what is of no part comes along"
+
+
+PARTS = {
+    "vae": {"encode", "decode"},
+    "gan": {"generator"},
+    "diffusion": {"forward"},
+    "latent_diffusion": {"encode", "decode", "denoise"},
+    "text_diffusion": {"forward"},
+}
+
+
+@pytest.mark.parametrize("family", sorted(_network.COMPATIBLE["family"]))
+def test_every_family_scores_and_samples_with_graphs_as_without(family: str) -> None:
+    network, given = networks.dense(family), networks.given(family)
+
+    def works(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        module, cfg, rows = network.family.module, network.family.cfg, given.calibration
+        score = module.score(model, cfg, rows.tensors, rows.seeds, given.judge)
+        return score, module.sample(model, cfg, rows.tensors["y"], networks.SEED)
+
+    wanted = works(network.model)
+    parts = graphs.find(network.model, lambda: works(network.model))
+    assert parts.keys() == PARTS[family]
+    made = {path: onnx_graph.graph(network.model, part, onnx_graph.SAMPLE) for path, part in parts.items()}
+    runners = {path: graphs.runner(graph.SerializeToString(), parts[path].gives) for path, graph in made.items()}
+    other = networks.dense(family).model
+    for found, value in zip(works(graphs.put(other, runners)), wanted, strict=True):
+        torch.testing.assert_close(found, value, rtol=1e-3, atol=1e-3)
 
 
 def test_the_share_of_weights_that_are_held_in_less_than_32_bits(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nightforge.compress._pass import Kind
 
-FAMILIES = {"vae", "gan", "diffusion", "seq2seq"}
+FAMILIES = {"vae", "gan", "diffusion", "latent_diffusion", "text_diffusion", "seq2seq"}
 COMPATIBLE = {"family": FAMILIES, "loader": {"array", "transformers"}, "runtime": {"onnx"}}
 """What a model must be before, and what runs it after."""
 AFTER: set[Kind] = {"smooth", "shrink", "train"}

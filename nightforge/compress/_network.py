@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import torch
 
 from nightforge.array_models import Rows
+from nightforge.compress._graph import FAMILIES
 from nightforge.compress._pass import Kind
 from nightforge.methods import Method
 
-COMPATIBLE = {"family": {"vae", "gan", "diffusion"}, "loader": {"array"}, "runtime": {"onnx"}}
+COMPATIBLE = {"family": FAMILIES - {"seq2seq"}, "loader": {"array"}, "runtime": {"onnx"}}
 AFTER: set[Kind] = {"smooth", "shrink", "train"}
 """All that works on networks; what works on graphs comes after."""
 

@@ -36,6 +36,8 @@ def graph(network: Any, part: graphs.Part, cfg: Config) -> Any:
     """
     import torch
 
+    together = all(len({len(tensor) for tensor in call}) == 1 for call in part.calls)
+
     class Flat(torch.nn.Module):
         """The part with its constants in place, from tensors to tensors."""
 
@@ -44,6 +46,9 @@ def graph(network: Any, part: graphs.Part, cfg: Config) -> Any:
             self.network = network
 
         def forward(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
+            if together:  # said, or attention between two of them would take their rows for other sizes
+                for other in tensors[1:]:
+                    torch._check(len(other) == len(tensors[0]))
             left = iter(tensors)
             given = [part.constants[i] if i in part.constants else next(left) for i in range(len(part.names))]
             args = [value for value, name in zip(given, part.names, strict=True) if name is None]

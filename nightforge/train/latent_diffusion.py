@@ -43,6 +43,25 @@ class LatentDenoiser(torch.nn.Module):
         self.vae = vae.build(cfg.autoencoder, shape, classes).requires_grad_(False)
         self.denoiser = diffusion.build(cfg, self.vae.latent_shape, classes)
 
+    def encode(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and logarithm of the variance of the latents of rows (rows, *shape)."""
+        mean, log_var, _ = self.vae.encode(x, y)
+        return mean, log_var
+
+    def decode(self, z: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What latents stand for, and the logarithm of its scale."""
+        made, log_scale = self.vae.decode(z, y)
+        return made, log_scale
+
+    def denoise(self, z: torch.Tensor, step: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The prediction from noisy latents, their steps and labels (rows,)."""
+        out: torch.Tensor = self.denoiser(z, step, y)
+        return out
+
+    def told(self, y: torch.Tensor) -> denoising.Denoise:
+        """The denoiser for rows of known labels."""
+        return lambda z, step: self.denoise(z, step, y)
+
     def train(self, mode: bool = True) -> "LatentDenoiser":
         """The autoencoder's norms stay in evaluation mode."""
         super().train(mode)
@@ -72,7 +91,7 @@ def adopt(model: LatentDenoiser, cfg: Config, loaded: Loaded) -> None:
 def loss(model: Any, tensors: Mapping[str, torch.Tensor], cfg: Config, at: At) -> tuple[torch.Tensor, dict[str, float]]:
     """Σ over rows of the weighted mean squared error of what is predicted of the row's latents, drawn anew."""
     with torch.no_grad():
-        mean, log_var, _ = model.vae.encode(tensors["x"], tensors["y"])
+        mean, log_var = model.encode(tensors["x"], tensors["y"])
         z = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
     return diffusion.loss(model.denoiser, {"x": z.float(), "y": tensors["y"]}, cfg, at)
 
@@ -80,11 +99,11 @@ def loss(model: Any, tensors: Mapping[str, torch.Tensor], cfg: Config, at: At) -
 @torch.no_grad()
 def sample(model: Any, cfg: Config, labels: torch.Tensor, seed: int) -> torch.Tensor:
     """What sampled latents decode to: (rows, *shape) in −1 … 1."""
-    y = labels.to(model.vae.labels.weight.device)
-    told, untold = model.denoiser.told(y), model.denoiser.told(torch.full_like(y, model.denoiser.none))
+    y = labels.to(next(model.parameters()).device)
+    told, untold = model.told(y), model.told(torch.full_like(y, model.denoiser.none))
     noise = one_normal(seed, (len(y), *model.vae.latent_shape), y.device)
     z = denoising.sample(denoising.guided(told, untold, cfg), noise, cfg, None)
-    made: torch.Tensor = model.vae.decode(z, y)[0]
+    made: torch.Tensor = model.decode(z, y)[0]
     return made.clamp(-1, 1)
 
 
@@ -94,13 +113,13 @@ def score(
 ) -> torch.Tensor:
     """−ln p(x | z) + ln q(z | x) + the bound of −ln p(z), for one z a row, in nats: (rows,)."""
     x, y = tensors["x"], tensors["y"]
-    mean, log_var, _ = model.vae.encode(x, y)
+    mean, log_var = model.encode(x, y)
     noise = normal(seeds, model.vae.latent_shape, x.device)
     z = mean + (0.5 * log_var).exp() * noise
-    made, log_scale = model.vae.decode(z, y)
+    made, log_scale = model.decode(z, y)
     reconstruction = logistic_nats(x, made, log_scale).flatten(1).sum(1)
     density = -0.5 * (noise.square() + log_var + math.log(2 * math.pi)).flatten(1).sum(1)
     # the row's next seed: the diffusion's noise must not be the noise that made z
-    prior = denoising.bound(model.denoiser.told(y), z, seeds + 1, cfg, denoising.of_numbers, FARTHEST)
+    prior = denoising.bound(model.told(y), z, seeds + 1, cfg, denoising.of_numbers, FARTHEST)
     nats: torch.Tensor = reconstruction + density + prior
     return nats

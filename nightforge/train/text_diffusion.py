@@ -62,20 +62,16 @@ class TextDenoiser(torch.nn.Module):
         self.register_buffer("label_states", nothing.states)
         self.register_buffer("label_mask", nothing.mask)
 
-    def forward(self, x: torch.Tensor, step: torch.Tensor, told: Captions) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, step: torch.Tensor, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Its prediction from noisy rows (rows, *shape), their steps (rows,) and captions."""
         out: torch.Tensor = self.unet(
-            padded(x, self.halvings), step, encoder_hidden_states=told.states, encoder_attention_mask=told.mask
+            padded(x, self.halvings), step, encoder_hidden_states=states, encoder_attention_mask=mask
         ).sample
         return out[:, :, : self.shape[1], : self.shape[2]]
 
     def told(self, told: Captions) -> denoising.Denoise:
         """The network for rows of known captions."""
-        return lambda x, step: self(x, step, told)
-
-    def of_labels(self, y: torch.Tensor) -> Captions:
-        """The captions of labels (rows,)."""
-        return Captions(self.label_states[y], self.label_mask[y])
+        return lambda x, step: self(x, step, told.states, told.mask)
 
 
 def build(cfg: Config, shape: tuple[int, int, int], classes: int) -> TextDenoiser:
@@ -87,6 +83,11 @@ def caption(model: TextDenoiser, labels: Captions) -> None:
     """Keep the captions of the labels, one a class: what `sample` is told, and a row without a caption of its own."""
     model.label_states[: len(labels.states)] = labels.states
     model.label_mask[: len(labels.mask)] = labels.mask
+
+
+def of_labels(model: Any, y: torch.Tensor) -> Captions:
+    """The captions of labels (rows,)."""
+    return Captions(model.label_states[y], model.label_mask[y])
 
 
 def loss(model: Any, tensors: Mapping[str, torch.Tensor], cfg: Config, at: At) -> tuple[torch.Tensor, dict[str, float]]:
@@ -102,7 +103,7 @@ def loss(model: Any, tensors: Mapping[str, torch.Tensor], cfg: Config, at: At) -
 @torch.no_grad()
 def sample(model: Any, cfg: Config, labels: torch.Tensor, seed: int) -> torch.Tensor:
     """Pictures of labels: (rows, *shape) in −1 … 1."""
-    return draw(model, cfg, model.of_labels(labels.to(model.label_states.device)), seed)
+    return draw(model, cfg, of_labels(model, labels.to(model.label_states.device)), seed)
 
 
 @torch.no_grad()
@@ -129,7 +130,7 @@ def units(shape: tuple[int, int, int]) -> int:
 def _told(model: Any, tensors: Mapping[str, torch.Tensor]) -> Captions:
     if "text" in tensors:
         return Captions(tensors["text"].to(model.label_states.dtype), tensors["text_mask"])
-    return model.of_labels(tensors["y"])  # type: ignore[no-any-return]
+    return of_labels(model, tensors["y"])
 
 
 def _nothing(rows: int, cfg: Config, device: torch.device) -> Captions:

@@ -24,19 +24,19 @@ def texts(rows: int, tokens: int) -> Captions:
 def test_what_is_told_matters_and_what_is_masked_does_not() -> None:
     model, told = built(), texts(2, 4)
     x, step = torch.randn(2, *SHAPE), torch.tensor([10, 30])
-    said = model(x, step, told)
+    said = model(x, step, *told)
     beyond = Captions(told.states.clone(), told.mask)
     beyond.states[:, 4:] = 7
-    torch.testing.assert_close(model(x, step, beyond), said)
+    torch.testing.assert_close(model(x, step, *beyond), said)
     within = Captions(told.states.flip(0), told.mask)
-    assert not torch.allclose(model(x, step, within), said, atol=1e-4)
+    assert not torch.allclose(model(x, step, *within), said, atol=1e-4)
 
 
 def test_labels_have_captions_and_rows_may_have_their_own() -> None:
     model, names = built(), texts(3, 5)
     text_diffusion.caption(model, names)
     y = torch.tensor([2, 0, 3])
-    known = model.of_labels(y)
+    known = text_diffusion.of_labels(model, y)
     assert torch.equal(known.states[:2], names.states[[2, 0]]) and not known.states[2].any()
     x, seeds = torch.zeros(3, *SHAPE), torch.arange(3)
     by_label = text_diffusion.score(model, CFG, {"x": x, "y": y}, seeds, None)
