@@ -48,7 +48,7 @@ def graph(network: Any, part: graphs.Part, cfg: Config) -> Any:
         def forward(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
             if together:  # said, or attention between two of them would take their rows for other sizes
                 for other in tensors[1:]:
-                    torch._check(len(other) == len(tensors[0]))
+                    torch._check(len(other) == len(tensors[0]))  # type: ignore[no-untyped-call]
             left = iter(tensors)
             given = [part.constants[i] if i in part.constants else next(left) for i in range(len(part.names))]
             args = [value for value, name in zip(given, part.names, strict=True) if name is None]
