@@ -1,7 +1,7 @@
 """llama.cpp through llama-cpp-python's own bindings: rounding a file, nats of documents, and tokens under a clock.
 
 Run by the peers' Python, in a process of its own:
-`quantize SOURCE OUT TYPE`; `score MODEL DOCUMENTS`; `decode MODEL`, which generates once for each line that it reads.
+`quantize SOURCE OUT TYPE`; `score MODEL DOCUMENTS`; `decode MODEL THREADS`, which generates once a line that it reads.
 """
 
 import ctypes
@@ -29,14 +29,14 @@ def quantize(source: str, out: str, kind: str) -> None:
 class Opened:
     """A model with a context of so many tokens."""
 
-    def __init__(self, model: str, tokens: int) -> None:
+    def __init__(self, model: str, tokens: int, threads: int = THREADS) -> None:
         llama_cpp.llama_backend_init()
         self.model = llama_cpp.llama_model_load_from_file(model.encode(), llama_cpp.llama_model_default_params())
         if not self.model:
             raise SystemExit(f"llama.cpp could not load {model}")
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = tokens
-        params.n_threads = params.n_threads_batch = THREADS
+        params.n_threads = params.n_threads_batch = threads
         self.context = llama_cpp.llama_init_from_model(self.model, params)
         self.words = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
 
@@ -82,12 +82,12 @@ def score(model: str, documents: str) -> None:
     print(total)
 
 
-def decode(model: str) -> None:
+def decode(model: str, threads: str) -> None:
     """For each line `[prompt's ids, tokens to generate]` print the seconds of each token but the first, greedily."""
     opened = None
     for line in sys.stdin:
         prompt, new_tokens = json.loads(line)
-        opened = opened or Opened(model, len(prompt) + new_tokens)
+        opened = opened or Opened(model, len(prompt) + new_tokens, int(threads))
         opened.forget()
         token, seconds = int(opened.logits(prompt, False)[0].argmax()), []
         for _ in range(new_tokens - 1):
