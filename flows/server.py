@@ -56,9 +56,11 @@ def booting(port: int, ui: bool) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [str(graph.tool("prefect")), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     command.append("--ui" if ui else "--no-ui")
+    url = f"http://127.0.0.1:{port}/api"
     environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
+    environment["PREFECT_SERVER_UI_API_URL"] = url  # else the pages ask port 4200, whatever the server's is
     with guard.running(command, CODE_ROOT, environment, home() / "server.log"):
-        yield f"http://127.0.0.1:{port}/api"
+        yield url
 
 
 def await_answer(url: str) -> None:

@@ -1,8 +1,10 @@
 """`dvc repro` and the flow are two doors to one graph: they run the same stages and leave the same state."""
 
+import json
 import re
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,3 +116,9 @@ def test_second_driver_is_refused(toy: Path) -> None:
         pass
     with run.driver(toy):
         pass
+
+
+def test_the_pages_of_the_ui_ask_the_server_that_they_are_of(ui: str) -> None:
+    """On any port: they asked port 4200 once, whatever --port said."""
+    with urllib.request.urlopen(f"{ui.removesuffix('/api')}/ui-settings") as answer:
+        assert json.load(answer)["api_url"] == ui
