@@ -4,6 +4,7 @@ The sampler is Optuna's multi-objective TPE (Ozaki et al. 2020), seeded. What wa
 other, so the one that is chosen is judged by the same contract.
 """
 
+import random
 from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,14 @@ from tasks.compressing import Choice, CompressConfig, Recipe, in_order
 from tasks.progress import report
 
 if TYPE_CHECKING:
+    from optuna.trial import Trial
+
     from tasks.compress import Night
 
 STAGE = "compress"
+DRAWS = 1000
+Point = tuple[str, tuple[tuple[str, Choice], ...]]
+"""A recipe, and the values of it that are exchanged, by their address."""
 
 
 def rungs(night: "Night") -> Iterator[Rung]:
@@ -37,21 +43,24 @@ def rungs(night: "Night") -> Iterator[Rung]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=cfg.pareto.trials // 3)
     study = optuna.create_study(directions=["minimize"] * 3, sampler=sampler)
-    until, seen = monotonic() + 60 * cfg.budget_minutes, set[str]()
+    until, seen = monotonic() + 60 * cfg.budget_minutes, set[Point]()
+    chance = random.Random(seed)  # noqa: S311  of values, no secret
     for number in range(cfg.pareto.trials):
         trial = study.ask()
-        name = str(trial.suggest_categorical("recipe", list(cfg.recipes)))
-        mine = {a: c for a, c in cfg.pareto.vary.items() if a.startswith(f"{name}.")}
-        values = {address: trial.suggest_categorical(address, choices) for address, choices in mine.items()}
+        if (point := proposed(trial, cfg)) in seen:  # the sampler repeats itself where choices are few
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            if (other := untried(cfg, seen, chance)) is None:
+                return
+            study.enqueue_trial({"recipe": other[0], **dict(other[1])})
+            trial = study.ask()
+            point = proposed(trial, cfg)
+        seen.add(point)
+        name, values = point[0], dict(point[1])
         label = f"t{number:03d}_{name}"
         why = ", ".join(f"{a.split('.', 1)[1]} {v}" for a, v in values.items()) or "as it stands"
         if monotonic() > until:
             yield Rung(label, False, f"the budget of {cfg.budget_minutes:g} minutes is spent")
             return
-        if (said := f"{name}: {why}") in seen:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            continue
-        seen.add(said)
         report(number, cfg.pareto.trials, f"trial {label}: {why}")
         judgement = night.attempt(label, varied(cfg, name, values))
         if judgement is None:
@@ -61,6 +70,28 @@ def rungs(night: "Night") -> Iterator[Rung]:
             latency = night.done[label].speed["latency_ms_p50"]
             study.tell(trial, [found["bpb_loss_share"]["value"], found["size_mb"], latency])
         yield Rung(label, True, why)
+
+
+def proposed(trial: "Trial", cfg: CompressConfig) -> Point:
+    """What the sampler would try."""
+    name = str(trial.suggest_categorical("recipe", list(cfg.recipes)))
+    return name, tuple((a, trial.suggest_categorical(a, choices)) for a, choices in _of(cfg, name).items())
+
+
+def untried(cfg: CompressConfig, seen: set[Point], chance: random.Random) -> Point | None:
+    """Any other point; None where it is not found, for all or nearly all were tried."""
+    for _ in range(DRAWS):
+        name = chance.choice(list(cfg.recipes))
+        point = name, tuple((address, chance.choice(choices)) for address, choices in _of(cfg, name).items())
+        if point not in seen:
+            return point
+    return None
+
+
+def _of(cfg: CompressConfig, name: str) -> dict[str, list[Choice]]:
+    """The addresses within a recipe, with their choices."""
+    vary = cfg.pareto.vary if cfg.pareto else {}
+    return {address: choices for address, choices in vary.items() if address.startswith(f"{name}.")}
 
 
 def varied(cfg: CompressConfig, name: str, values: Mapping[str, Choice]) -> Recipe:
