@@ -28,6 +28,10 @@ BOOT_S = 90.0
 """Seconds that a server may take to answer; a fresh database takes some 10."""
 
 
+HEARTBEAT_S = 30
+"""Of every run: `nightforge ui` takes one that is silent for three times as long for crashed."""
+
+
 def home() -> Path:
     """Prefect's folder: PREFECT_HOME, or our own in this checkout."""
     return Path(os.environ.get("PREFECT_HOME") or FOLDER)
@@ -37,6 +41,7 @@ def settings() -> None:
     """Set Prefect's environment for this process and all that it starts; call before Prefect is imported."""
     os.environ.update({k: v for k, v in graph.QUIET.items() if k != "PYTHONUNBUFFERED"})
     os.environ["PREFECT_HOME"] = str(home())
+    os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(HEARTBEAT_S)
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from tasks import wiring
 from tasks.stage import CODE_ROOT
 
 ZOMBIES = "nightforge: crash runs without a heartbeat"
-HEARTBEAT_S = 30
 """Seconds between two signs of life of a run; 30 is the least that Prefect allows."""
 
 
@@ -30,7 +29,6 @@ def main(project: Path, port: int) -> int:
         NightforgeError: `prefect.yaml` cannot be deployed.
     """
     server.settings()
-    os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(HEARTBEAT_S)
     os.environ["NIGHTFORGE_ROOT"] = os.environ["PYTHONPATH"] = str(CODE_ROOT)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -111,9 +109,9 @@ def create_automation(client: Any) -> None:
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
         threshold=1,
-        within=timedelta(seconds=3 * HEARTBEAT_S),
+        within=timedelta(seconds=3 * server.HEARTBEAT_S),
     )
-    crash = ChangeFlowRunState(state=StateType.CRASHED, message=f"no heartbeat for {3 * HEARTBEAT_S} s")
+    crash = ChangeFlowRunState(state=StateType.CRASHED, message=f"no heartbeat for {3 * server.HEARTBEAT_S} s")
     client.create_automation(AutomationCore(name=ZOMBIES, trigger=trigger, actions=[crash]))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import dry, graph, run
+from flows import dry, graph, run, server
 from nightforge.errors import Busy, ConfigError
 from tasks import wiring
 
@@ -116,6 +116,13 @@ def test_second_driver_is_refused(toy: Path) -> None:
         pass
     with run.driver(toy):
         pass
+
+
+def test_every_run_beats_as_often_as_the_ui_expects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of another door beat every 180 s, as Prefect does by itself, and was shown as crashed after 90."""
+    monkeypatch.setattr(server.os, "environ", {})
+    server.settings()
+    assert server.os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(server.HEARTBEAT_S)
 
 
 def test_the_pages_of_the_ui_ask_the_server_that_they_are_of(ui: str) -> None:
