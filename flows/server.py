@@ -26,10 +26,9 @@ LOCK = CODE_ROOT / ".nightforge" / "ui.lock"
 
 BOOT_S = 90.0
 """Seconds that a server may take to answer; a fresh database takes some 10."""
-
-
 HEARTBEAT_S = 30
-"""Of every run: `nightforge ui` takes one that is silent for three times as long for crashed."""
+"""Seconds between two signs of life of a run, the least that Prefect allows; `nightforge ui` takes one that is silent
+for three times as long for crashed."""
 
 
 def home() -> Path:

@@ -18,7 +18,6 @@ from tasks import wiring
 from tasks.stage import CODE_ROOT
 
 ZOMBIES = "nightforge: crash runs without a heartbeat"
-"""Seconds between two signs of life of a run; 30 is the least that Prefect allows."""
 
 
 def main(project: Path, port: int) -> int:

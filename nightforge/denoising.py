@@ -122,7 +122,7 @@ def noised(x: torch.Tensor, noise: torch.Tensor, step: torch.Tensor, cfg: Config
 
 def levels(cfg: Config) -> torch.Tensor:
     """Where each of the steps of `sample` starts and where it ends, −1 for data without noise: (sample_steps, 2)."""
-    start = _scheduler(cfg, None).timesteps
+    start = _scheduler(cfg, None, torch.device("cpu")).timesteps
     return torch.stack([start, start - cfg.noise_steps // cfg.sample_steps], dim=1)
 
 
@@ -171,8 +171,7 @@ def bound(denoise: Denoise, x: torch.Tensor, seeds: torch.Tensor, cfg: Config, l
     nats = torch.zeros(len(x), device=x.device, dtype=torch.float64)
     for draw in range(SCORE_STEPS):
         step = chosen[:, draw] + 1
-        alpha, sigma = _parts(cfg, step, x)
-        noisy = alpha * x + sigma * noise[:, draw]
+        noisy = noised(x, noise[:, draw], step, cfg)
         found = data_of(denoise(noisy, step), noisy, step, cfg).clamp(-limit, limit)
         error = (x - found).double().square().flatten(1).sum(1)
         nats += 0.5 * lost[step - 1] * error / (SCORE_STEPS * proposal[step - 1])
@@ -202,14 +201,13 @@ def of_numbers(x: torch.Tensor, noisy: torch.Tensor, alpha: torch.Tensor, sigma:
 
 def sample(denoise: Denoise, noise: torch.Tensor, cfg: Config, limit: float | None) -> torch.Tensor:
     """What noise (rows, …) becomes in `sample_steps` steps of DDIM; data is cut at `limit` on the way, if given."""
-    scheduler, x = _scheduler(cfg, limit), noise
-    scheduler.set_timesteps(cfg.sample_steps, device=noise.device)
+    scheduler, x = _scheduler(cfg, limit, noise.device), noise
     for step in scheduler.timesteps:
         x = scheduler.step(denoise(x, step.expand(len(x))), step, x).prev_sample
     return x
 
 
-def _scheduler(cfg: Config, limit: float | None) -> Any:
+def _scheduler(cfg: Config, limit: float | None, device: torch.device) -> Any:
     from diffusers import DDIMScheduler
 
     scheduler = DDIMScheduler(
@@ -221,7 +219,7 @@ def _scheduler(cfg: Config, limit: float | None) -> Any:
         clip_sample=limit is not None,
         clip_sample_range=limit or 1.0,
     )
-    scheduler.set_timesteps(cfg.sample_steps)
+    scheduler.set_timesteps(cfg.sample_steps, device=device)
     return scheduler
 
 

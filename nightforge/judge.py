@@ -16,7 +16,7 @@ from pydantic import Field
 
 from nightforge.config import Config as BaseConfig
 from nightforge.levels import Levels, from_levels
-from nightforge.stats import Bootstrap, Interval
+from nightforge.stats import DRAWS_PER_CHUNK, Bootstrap, Interval
 
 Floats = NDArray[np.float64]
 CLASSIFIER, RANDOM_FEATURES = "classifier", "random features"
@@ -151,7 +151,7 @@ def distance_rise(
     across, within = _kernel(new, x) - _kernel(old, x), _kernel(new, new) - _kernel(old, old)
     np.fill_diagonal(within, 0)
     rng = np.random.default_rng(seed)
-    draws = [rng.multinomial(n, np.full(n, 1 / n), boot.resamples) / n for n in (len(new), len(x))]
+    sizes = (len(new), len(x))
 
     def rise(of_made: Floats, of_real: Floats) -> Floats:
         pairs = 1 - np.square(of_made).sum(axis=1)
@@ -159,10 +159,11 @@ def distance_rise(
         return found
 
     tail = (1 - boot.level) / 2
-    low, high = np.quantile(rise(*draws), [tail, 1 - tail])
-    return Interval(
-        float(rise(*(np.full((1, len(one)), 1 / len(one)) for one in (new, x)))[0]), float(low), float(high)
-    )
+    rows = max(1, DRAWS_PER_CHUNK // max(sizes))
+    parts = [min(rows, boot.resamples - start) for start in range(0, boot.resamples, rows)]
+    drawn = [rise(*(rng.multinomial(n, np.full(n, 1 / n), part) / n for n in sizes)) for part in parts]
+    low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail])
+    return Interval(float(rise(*(np.full((1, n), 1 / n) for n in sizes))[0]), float(low), float(high))
 
 
 def _kernel(x: Floats, y: Floats) -> Floats:

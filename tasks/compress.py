@@ -84,7 +84,13 @@ def run(
     inputs = Inputs(cfg, contract, seed, dense, splits, deps)
     compressor = _compressor(inputs)
     report(0, len(cfg.recipes) + 2, "search split, dense model")
-    night = Night(inputs, compressor, scored(inputs, dense), candidates, work.parent)
+    base = scored(inputs, dense)
+    if contract.max_kernel_distance_rise is not None and not base.seen_made.size:
+        raise ConfigError(
+            "contract: max_kernel_distance_rise: expected null for a model of text, for only samples of images and "
+            f"sounds have a distance to records; got {contract.max_kernel_distance_rise:g}."
+        )
+    night = Night(inputs, compressor, base, candidates, work.parent)
     log = list(_climb(night) if cfg.search != "pareto" else explore.rungs(night))
     if not night.judged:
         raise NightforgeError(f"compress: every recipe failed. {_reasons(night)}")

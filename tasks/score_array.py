@@ -24,8 +24,10 @@ def score(model: Path, split: Path, batch_rows: int, judge: Path) -> Scores:
     loaded = graphs.load(model)
     given, family = arrays.read(split, loaded.media, loaded.classes), loaded.family
     reader = array_models.load_judge(judge).model
-    labels = torch.from_numpy(np.resize(given.labels, SEEN))
-    made = family.module.sample(loaded.model, family.cfg, labels, PROBE_SEED)
+    labels = torch.split(torch.from_numpy(np.resize(given.labels, SEEN)), batch_rows)
+    made = torch.cat(
+        [family.module.sample(loaded.model, family.cfg, part, PROBE_SEED + i) for i, part in enumerate(labels)]
+    )
     return Scores(
         ids=np.array(given.ids),
         documents=np.array(given.documents),

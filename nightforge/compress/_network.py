@@ -4,7 +4,7 @@ Such a pass has KIND and AFTER as those over language models have, `check(contex
 share of the weights that it leaves) and `apply(network, given, cfg) -> network`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -70,3 +70,16 @@ def work(model: Any, family: Method, rows: Rows, judge: Any, seed: int) -> None:
     """What the family does with a network: score the rows, and make a sample of each one's label."""
     family.module.score(model, family.cfg, rows.tensors, rows.seeds, judge)
     family.module.sample(model, family.cfg, rows.tensors["y"], seed)
+
+
+def train(model: Any, steps: int, lr: float, losses: Callable[[], Iterable[torch.Tensor]]) -> None:
+    """So many steps of AdamW, its rate falling to zero by a cosine; the losses of a step are summed, one at a time."""
+    weights = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=lr, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        for loss in losses():
+            loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()

@@ -7,6 +7,8 @@ in (Meng et al. 2023, 2210.03142), so that it is called once where the dense mod
 levels of noise it goes on giving what the dense model gives, so that its bound of the likelihood stays what it was.
 """
 
+from collections.abc import Iterator
+
 import torch
 from pydantic import Field
 
@@ -18,7 +20,7 @@ from nightforge.compress._pass import Kind
 from nightforge.denoising import Denoise
 from nightforge.methods import choose
 
-COMPATIBLE, AFTER = fewer_steps.COMPATIBLE, _network.AFTER
+COMPATIBLE, AFTER = _network.COMPATIBLE | {"family": {"diffusion"}}, _network.AFTER
 KIND: Kind = "train"
 LIMIT = 1.0
 """Beyond which no data is, as sampling has it."""
@@ -61,11 +63,9 @@ def apply(network: Network, given: Given, cfg: Config) -> Network:
     teacher, rows = given.dense(), given.training()
     levels = denoising.levels(noise.model_copy(update={"sample_steps": cfg.sample_steps}))
     together = max(1, round(noise.sample_steps / cfg.sample_steps))
-    weights = [p for p in network.model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=cfg.lr, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, cfg.steps)
     generator = torch.Generator().manual_seed(given.seed)
-    for _ in range(cfg.steps):
+
+    def losses() -> Iterator[torch.Tensor]:
         at = torch.randint(len(rows.seeds), (cfg.batch_rows,), generator=generator)
         x, y = rows.tensors["x"][at], rows.tensors["y"][at]
         start, end = levels[torch.randint(len(levels), (cfg.batch_rows // 2,), generator=generator)].T
@@ -79,10 +79,9 @@ def apply(network: Network, given: Given, cfg: Config) -> Network:
             same = denoising.data_of(told(y[half:])(noisy[half:], other), noisy[half:], other, noise)
             wanted = torch.cat([denoising.leading(noisy[:half], ahead, start, end, noise), same])
         found = denoising.data_of(network.model.told(y)(noisy, step), noisy, step, noise)
-        optimizer.zero_grad()
-        error(found, wanted, step, noise).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
+        yield error(found, wanted, step, noise)
+
+    _network.train(network.model, cfg.steps, cfg.lr, losses)
     values = noise.model_dump(mode="json") | {"sample_steps": cfg.sample_steps, "guidance": 1.0}
     network.family = choose(network.family.stage, {"name": network.family.name, **values})
     return network

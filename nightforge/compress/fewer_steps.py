@@ -14,7 +14,7 @@ from nightforge.compress._pass import Kind
 from nightforge.errors import ConfigError
 from nightforge.methods import choose
 
-COMPATIBLE = _network.COMPATIBLE | {"family": {"diffusion"}}
+COMPATIBLE = _network.COMPATIBLE | {"family": {"diffusion", "latent_diffusion", "text_diffusion"}}
 KIND: Kind = "shrink"
 AFTER = _network.AFTER
 

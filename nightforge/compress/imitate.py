@@ -72,16 +72,8 @@ def apply(network: Network, given: Given, cfg: Config) -> Network:
     """Train all parts in turns; `network` is changed in place."""
     teacher = given.dense()
     lessons = [lesson(teacher, network.model, part, path) for path, part in called(teacher, network, given, cfg)]
-    weights = [p for p in network.model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=cfg.lr, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, cfg.steps)
     generator = torch.Generator().manual_seed(given.seed)
-    for _ in range(cfg.steps):
-        optimizer.zero_grad()
-        for one in lessons:
-            error(one, cfg.batch_rows, generator).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
+    _network.train(network.model, cfg.steps, cfg.lr, lambda: (error(one, cfg.batch_rows, generator) for one in lessons))
     return network
 
 

@@ -114,9 +114,10 @@ def apply(held: Held, given: Given, cfg: Config) -> Held:
         return gptq.rounded(weight, seen.gram, by_name[name], damp, cfg.act_order, cfg.rounds)
 
     each_linear(held, given, cfg.layers, make)
+    held_so = list(by_name.values())
     figures = {
-        f"layers_{s.bits}_bits_block_{s.block_size}": float(list(taken.values()).count(at))
-        for at, s in enumerate(specs)
+        f"layers_{s.bits}_bits_block_{s.block_size}{'' if s.symmetric else '_offset'}": float(held_so.count(s))
+        for s in specs
     }
     bits = sum(sizes[at, choice] for at, choice in taken.items()) / sum(weight.numel() for weight in weights)
     held.notes.append(("mixed", figures | {"bits_a_weight": float(bits)}))

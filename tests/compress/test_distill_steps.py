@@ -66,14 +66,30 @@ def test_samples_of_few_steps_come_nearer_to_those_of_many_and_the_score_stays()
     cfg: Any = learnt.family.cfg
     assert (cfg.sample_steps, cfg.guidance) == (1, 1.0)
 
+    rows = given().calibration
+
     def score(network: Any) -> float:
-        rows = given().calibration
         found = network.family.module.score(network.model, network.family.cfg, rows.tensors, rows.seeds, None)
         return float(found.sum())
 
     assert score(learnt) == pytest.approx(
         score(many()), rel=0.15
     )  # of 50 levels the one that is learnt is felt by others
+    assert moved(learnt, rows.tensors) < 0.4, "0.8 where a batch learns nothing but steps"
+
+
+def moved(network: Any, tensors: Any) -> float:
+    """How far the predictions at levels that no step starts from are from the dense model's, as a share of theirs."""
+    dense, x, y, cfg = many().model, tensors["x"], tensors["y"], network.family.cfg
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
+    shares = []
+    for level in range(0, 45, 5):
+        step = torch.full((len(x),), level)
+        noisy = denoising.noised(x, noise, step, cfg)
+        with torch.no_grad():
+            wanted, found = dense(noisy, step, y), network.model(noisy, step, y)
+        shares.append(float((found - wanted).square().mean() / wanted.var()))
+    return sum(shares) / len(shares)
 
 
 def test_the_network_is_called_once_a_step() -> None:

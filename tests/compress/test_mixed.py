@@ -103,6 +103,15 @@ def test_layers_that_are_computed_as_one_get_the_same_integers(small: Small) -> 
             assert len({held.grids[f"{block}.{part}.{one}"].spec for one in layers}) == 1
 
 
+def test_choices_that_differ_in_their_offset_alone_are_told_apart(small: Small) -> None:
+    choices = [_quantize.Integers(bits=4, block_size=32, symmetric=one) for one in (True, False)]
+    cfg = mixed.SAMPLE.model_copy(update={"choices": choices, "bits_a_weight": 4.56, "rows": 50})
+    held = mixed.apply(small.held(), small.given, cfg)
+    ((_, figures),) = held.notes
+    around, offset = figures["layers_4_bits_block_32"], figures["layers_4_bits_block_32_offset"]
+    assert around > 0 < offset and around + offset == len(held.grids)
+
+
 def test_the_contract_may_say_the_size(small: Small) -> None:
     held = small.held()
     weights = [layer.weight for layer in blocks.linears(held.model, ["model.layers.*"]).values()]

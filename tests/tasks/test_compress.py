@@ -142,6 +142,8 @@ def test_what_cannot_be_is_refused_before_anything_is_exported(project: Path, tm
         run(project, tmp_path, {"int4": [*INT4, pruning]}, LIMITS)
     with pytest.raises(ConfigError, match=r"named like 'no\.such\.layer'; there are lm_head"):
         run(project, tmp_path, {"int4": [HEAD | {"layers": ["no.such.layer"]}]}, LIMITS)
+    with pytest.raises(ConfigError, match="max_kernel_distance_rise: expected null for a model of text"):
+        run(project, tmp_path, {"int4": INT4}, LIMITS | {"max_kernel_distance_rise": 0.01})
     with pytest.raises(ConfigError, match="calibration_tokens: expected a number"):
         run(project, tmp_path, {"int4": INT4}, LIMITS, calibration_tokens=None)
     assert list(tmp_path.iterdir()) == []
