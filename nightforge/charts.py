@@ -9,6 +9,8 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 340, 190
 LEFT, RIGHT, TOP, BOTTOM = 44, 18, 12, 30
 MAX_POINTS = 300
+LETTER, LINE = 7.0, 14.0
+"""Of a label: width of a letter, and height of a line."""
 
 
 class Point(NamedTuple):
@@ -108,25 +110,31 @@ def scatter(points: Sequence[Point], limit_x: float | None, limit_y: float | Non
     if limit_y is not None:
         body.append(f'<line class="limit" x1="{left}" x2="{width - right}" y1="{edge_y:.1f}" y2="{edge_y:.1f}"/>')
         body.append(f'<text class="limit-name" x="{width - right + 5}" y="{edge_y + 4:.1f}">limit</text>')
-    for p, label_y in zip(points, _apart([y(p.y) + 4 for p in points]), strict=True):
+    labels = _apart([(x(p.x), y(p.y) + 4, LETTER * len(p.label)) for p in points])
+    for p, label_y in zip(points, labels, strict=True):
         kind = "chosen" if p.chosen else "good" if p.good else "bad"
         cx, cy = x(p.x), y(p.y)
         body.append(
             f'<line class="whisker {kind}" x1="{cx:.1f}" x2="{cx:.1f}" y1="{y(p.low):.1f}" y2="{y(p.high):.1f}"/>'
         )
         body.append(f'<circle class="point {kind}" cx="{cx:.1f}" cy="{cy:.1f}" r="{6 if p.chosen else 4.5}"/>')
+        if cy + 4 - label_y > LINE:
+            body.append(f'<line class="leader" x1="{cx:.1f}" x2="{cx + 9:.1f}" y1="{cy:.1f}" y2="{label_y - 4:.1f}"/>')
         body.append(f'<text class="name {kind}" x="{cx + 10:.1f}" y="{label_y:.1f}">{escape(p.label)}</text>')
     return _svg(width, height, f"{y_name} against {x_name} of each candidate", body, "scatter")
 
 
-def _apart(wanted: Sequence[float], gap: float = 14) -> list[float]:
-    """Heights of labels moved up just enough that no two are closer than `gap`."""
-    placed: list[tuple[int, float]] = []
-    last = math.inf
-    for i in sorted(range(len(wanted)), key=lambda i: -wanted[i]):
-        last = min(wanted[i], last - gap)
-        placed.append((i, last))
-    return [height for _, height in sorted(placed)]
+def _apart(wanted: Sequence[tuple[float, float, float]]) -> list[float]:
+    """Heights of labels, each wanted at (left end, height, width), moved up just enough that no two overlap."""
+    placed: dict[int, float] = {}
+    for i in sorted(range(len(wanted)), key=lambda i: -wanted[i][1]):
+        left, height, width = wanted[i]
+        beside = [placed[j] for j in placed if wanted[j][0] < left + width and left < wanted[j][0] + wanted[j][2]]
+        for other in sorted(beside, reverse=True):
+            if abs(other - height) < LINE:
+                height = other - LINE
+        placed[i] = height
+    return [placed[i] for i in range(len(wanted))]
 
 
 def _axes(

@@ -5,9 +5,12 @@ import re
 from copy import deepcopy
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nightforge import charts, report, summary
 from nightforge.contract import Contract, Evidence, judge
@@ -291,13 +294,25 @@ def test_points_lie_where_their_values_say() -> None:
     points = [
         charts.Point("a", 10, 1, 0.5, 1.5, good=True, chosen=True),
         charts.Point("b", 20, 1, 0.5, 1.5, good=False, chosen=False),
+        *(charts.Point(f"long {i}", 10 + i / 10, 1, 0.5, 1.5, good=True, chosen=False) for i in range(3)),
     ]
     drawn = str(charts.scatter(points, 25, 2, "size", "loss"))
     xs = [float(x) for x in re.findall(r'<circle[^>]* cx="([\d.]+)"', drawn)]
     edge = float(re.search(r'class="limit" x1="([\d.]+)"', drawn)[1])  # type: ignore[index]
     assert (edge - xs[1]) / (xs[1] - xs[0]) == pytest.approx(0.5, abs=0.01)  # 25 lies half as far from 20 as 20 from 10
     heights = [float(y) for y in re.findall(r'<text class="name[^>]* y="([\d.]+)"', drawn)]
-    assert abs(heights[0] - heights[1]) >= 14  # labels at equal height are moved apart
+    stacked = sorted([heights[0], *heights[2:]])
+    assert min(b - a for a, b in pairwise(stacked)) >= 14  # labels in each other's way are moved apart
+    assert heights[1] == max(heights), "and no others"
+    assert drawn.count('class="leader"') == 2, "from a point to a label that is more than a line away"
+
+
+@given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 300), st.integers(5, 90)), max_size=14))
+def test_labels_never_overlap_and_only_go_up(wanted: list[tuple[float, float, float]]) -> None:
+    placed = charts._apart(wanted)
+    assert all(height <= one[1] for height, one in zip(placed, wanted, strict=True))
+    for (a, at), (b, other) in combinations(zip(wanted, placed, strict=True), 2):
+        assert a[0] + a[2] <= b[0] or b[0] + b[2] <= a[0] or abs(at - other) >= charts.LINE
 
 
 def test_samples_come_one_of_each_label_before_the_second_of_any_and_bare() -> None:
