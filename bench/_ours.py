@@ -32,17 +32,16 @@ def ours(half: Half, recipes: Mapping[str, Passes], name: str) -> Path:
     Args:
         half: the model.
         recipes: name → passes.
-        name: of the recipe. Of two that differ in what they train at the end, the second goes on from the first.
+        name: of the recipe. Two that begin alike share what these passes made.
     """
     made_by = compressor(half, recipes)
     recipe = made_by.inputs.cfg.recipes[name]
     made_by.check(recipe)
 
-    before = [method for method in recipe if method.module.KIND != "train"]
-    passes = DATA / half.name / f"passes-{made_by.key(before)}"
+    passes = DATA / half.name / f"passes-{made_by.key([])}"
 
     def make(out: Path, work: Path) -> None:
-        made = made_by.write(name, recipe, out, passes)
+        made = made_by.write(recipe, out, passes)
         if any(made.facts["skipped"].values()):
             print(f"[{half.name}] {name}: skipped {made.facts['skipped']}", flush=True)
 

@@ -31,9 +31,10 @@ class Spec(NamedTuple):
         return int(2**self.bits)
 
     def bits_a_weight(self, inputs: int) -> float:
-        """Bits that a weight of a row of so many inputs takes, its part of scale and offset included."""
-        blocks = ceil(inputs / self.block_size)
-        return self.bits + blocks * (SCALE_BITS + (0 if self.symmetric else self.bits)) / inputs
+        """Bits that a weight of a row of so many inputs takes, its part of scale and offset included; a block at the
+        end of the row that is not full takes as much as the others."""
+        a_block = self.block_size * self.bits + SCALE_BITS + (0 if self.symmetric else self.bits)
+        return ceil(inputs / self.block_size) * a_block / inputs
 
 
 @dataclass(frozen=True, slots=True)

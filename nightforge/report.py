@@ -21,13 +21,15 @@ WATCHED = {
 }
 """A figure of nightforge/watch/ → what its chart is called; others go by their own names."""
 RATES = {"tokens_per_s": "Tokens/s", "samples_per_s": "Samples/s"}
+"""Figure of the probes → heading of its column."""
 SEARCHES = {
     "ladder": "Recipes were tried in order, the cheapest first, until one kept the contract.",
     "all": "Every recipe was tried; of those that keep the contract, the one that loses least quality was chosen.",
     "pareto": "Values of recipes were explored; of what keeps the contract, that which loses least quality was chosen.",
 }
 """compress.search → what was done."""
-"""Figure of the probes → heading of its column."""
+LAYERS = 6
+"""Names of layers that were left alone for one reason, before the rest is counted."""
 SLICES = {
     "by_label": "By label",
     "by_length": "By length of the text, in bytes",
@@ -270,9 +272,27 @@ def _candidates(story: Story) -> list[dict[str, Any]]:
                 "chosen": name == story.compress["chosen"],
                 "faster": faster,
                 "front": name in front,
+                "told": _told(found),
             }
         )
     return sorted(rows, key=lambda r: (not r["chosen"], r["failed"] is not None, r.get("size_mb", 0)))
+
+
+def _told(found: Json) -> list[str]:
+    """What a recipe's passes say: layers that they left alone, by the reason; their figures; what to know of it."""
+    reasons: dict[str, list[str]] = {}
+    for layer, why in {**found.get("skipped", {}), **found.get("held_in_more_bits", {})}.items():
+        reasons.setdefault(why, []).append(layer)
+    left = [
+        f"{len(layers)} layer{'s' if len(layers) > 1 else ''}, {why}: {', '.join(layers[:LAYERS])}"
+        + (f" and {len(layers) - LAYERS} more" if len(layers) > LAYERS else "")
+        for why, layers in reasons.items()
+    ]
+    lines = list(found.get("remarks", []))
+    for note in found.get("notes", []):
+        said = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in note.items() if key != "pass")
+        lines.append(f"{note['pass']}: {said}")
+    return lines + left
 
 
 def _scatter(story: Story, candidates: Sequence[Json], metric: str) -> Markup:

@@ -15,7 +15,7 @@ from nightforge.contract import Contract, Evidence, Judgement, Term, at_most, ju
 from nightforge.errors import NightforgeError
 from nightforge.scoring import LN2
 from nightforge.stats import Bootstrap
-from tasks import probe
+from tasks import probe, stage
 from tasks.compressing import CompressConfig, Compressor, Made, Recipe
 from tasks.hashing import size_mb
 from tasks.score import Scores, distance_rise
@@ -62,7 +62,7 @@ def attempt(
 
 def _once(compressor: Compressor, recipe: Recipe, out: Path, work: Path) -> Made:
     """Make a folder, or copy that which the same recipe gave before; `work` holds them by what they are made of."""
-    kept = at(compressor, recipe, out.name, work)
+    kept = at(compressor, recipe, work)
     whole = kept / "whole"
     if whole.is_dir():
         print(f"recipe {out.name}: made before, of the same; taken from {kept.name}", flush=True)
@@ -70,8 +70,7 @@ def _once(compressor: Compressor, recipe: Recipe, out: Path, work: Path) -> Made
         probes = whole / "probes.npy"
         facts = json.loads((whole / "facts.json").read_text(encoding="utf-8"))
         return Made(facts, np.load(probes) if probes.exists() else None)
-    kept.mkdir(parents=True, exist_ok=True)
-    made = compressor.write(out.name, recipe, out, kept / "layers")
+    made = compressor.write(recipe, out, layers(compressor, work))
     half = kept / "half"
     shutil.rmtree(half, ignore_errors=True)
     shutil.copytree(out, half / "model")
@@ -82,9 +81,14 @@ def _once(compressor: Compressor, recipe: Recipe, out: Path, work: Path) -> Made
     return made
 
 
-def at(compressor: Compressor, recipe: Recipe, name: str, work: Path) -> Path:
-    """Where a recipe keeps what it makes: layer by layer in `layers`, and the whole."""
-    return work / f"recipe-{compressor.key(recipe)}-{name}"
+def at(compressor: Compressor, recipe: Recipe, work: Path) -> Path:
+    """Where a recipe's folder is kept once it is whole."""
+    return stage.own(work / f"recipe-{compressor.key(recipe)}")
+
+
+def layers(compressor: Compressor, work: Path) -> Path:
+    """Where passes keep what they make, layer by layer; recipes that begin alike share it."""
+    return stage.own(work / f"passes-{compressor.key([])}")
 
 
 def time(cfg: CompressConfig, dense: Path, candidate: Candidate, base: Scores) -> None:

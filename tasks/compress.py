@@ -169,7 +169,7 @@ def _artifacts(night: Night, chosen: str, out: Path) -> dict[str, Any]:
     """What else the chosen model is written for; see CompressConfig.also."""
     out.mkdir(parents=True, exist_ok=True)
     inputs, recipe = night.inputs, night.recipes[chosen]
-    kept = tried.at(night.compressor, recipe, chosen, night.work) / "layers"
+    kept = tried.layers(night.compressor, night.work)
     page = Card(
         chosen,
         *("", "", 0, 0, 0, 0),  # of each artifact its own

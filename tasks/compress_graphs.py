@@ -97,7 +97,7 @@ class Graphs:
         """Equal for what gives equal folders."""
         return key(self.inputs, recipe)
 
-    def write(self, name: str, recipe: Recipe, out: Path, kept: Path) -> Made:
+    def write(self, recipe: Recipe, out: Path, kept: Path) -> Made:
         """Make the compressed model's folder.
 
         Raises:
@@ -122,7 +122,6 @@ class Graphs:
             | begun.card
             | {
                 "loader": self.loader,
-                "recipe": name,
                 "precision": [{"name": method.name, **method.cfg.model_dump(mode="json")} for method in recipe],
                 "parts": {path: part.gives for path, part in begun.parts.items()},
                 "dense_sha256": sha256_tree(self.dense),

@@ -27,13 +27,13 @@ class Compressor(Graphs):
         loaded = seq2seq_models.load(inputs.dense)
         super().__init__(inputs, loaded.model, watched(loaded, inputs.splits / "calibration"), KEPT)
 
-    def write(self, name: str, recipe: Recipe, out: Path, kept: Path) -> Made:
+    def write(self, recipe: Recipe, out: Path, kept: Path) -> Made:
         """Make the compressed model's folder.
 
         Raises:
             ExportFailed: the recipe stumbled over a graph.
         """
-        made = super().write(name, recipe, out, kept)
+        made = super().write(recipe, out, kept)
         for file in seq2seq_models.FILES:
             if (self.dense / file).is_file():
                 shutil.copyfile(self.dense / file, out / file)

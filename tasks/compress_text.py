@@ -62,7 +62,7 @@ class Compressor:
         """Equal for what gives equal folders."""
         return key(self.inputs, recipe)
 
-    def write(self, name: str, recipe: Recipe, out: Path, kept: Path) -> Made:
+    def write(self, recipe: Recipe, out: Path, kept: Path) -> Made:
         """Make the compressed model's folder.
 
         Raises:
@@ -76,7 +76,7 @@ class Compressor:
             larger = export.write_genai(exporter, held, plain, out, given.calibration)
         card = {
             **{key: loaded.card[key] for key in KEPT},
-            **self._facts(name, recipe),
+            **self._facts(recipe),
             "parameters": sum(p.numel() for p in held.model.parameters()),
             "loader": exporter.module.RUNTIME,
         }
@@ -98,15 +98,15 @@ class Compressor:
         held = recipes.applied(recipe, Held(loaded.model), self._given(loaded), kept)
         records = list(islice(shards.read(self.inputs.splits / "search"), score.PROBES))
         with _plain(held, loaded) as plain:
-            return artifacts.write_all(held, plain, out, also, records, self._facts(card.name, recipe), card)
+            return artifacts.write_all(held, plain, out, also, records, self._facts(recipe), card)
 
     def _given(self, loaded: models.Loaded) -> Given:
         return recipes.given(self.inputs, loaded.tokenizer, loaded.context, self._size_mb_max())
 
-    def _facts(self, name: str, recipe: Recipe) -> dict[str, Any]:
+    def _facts(self, recipe: Recipe) -> dict[str, Any]:
         """What model.json says of how the model was made."""
         passes = [{"name": m.name, **m.cfg.model_dump(mode="json")} for m in recipe]
-        return {"recipe": name, "passes": passes, "dense_sha256": sha256_tree(self.inputs.dense)}
+        return {"passes": passes, "dense_sha256": sha256_tree(self.inputs.dense)}
 
     def changed(self, folder: Path, base: Scores, scores: Scores, made: Made) -> dict[str, float]:
         """The proof that a recipe had an effect, and that what was written is what was made."""

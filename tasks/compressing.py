@@ -119,7 +119,7 @@ class Compressor(Protocol):
     def key(self, recipe: Recipe) -> str:
         """Equal for what gives equal folders: of the recipe, what it reads and its code."""
 
-    def write(self, name: str, recipe: Recipe, out: Path, kept: Path) -> Made:
+    def write(self, recipe: Recipe, out: Path, kept: Path) -> Made:
         """Make the compressed model's folder; `kept` is a folder that survives a crash."""
 
     def artifacts(self, recipe: Recipe, out: Path, kept: Path, card: Card) -> dict[str, dict[str, Any]]:
@@ -147,7 +147,10 @@ def in_order(recipe: Recipe) -> None:
 
 
 def key(inputs: Inputs, recipe: Recipe) -> str:
-    """Equal for what gives equal folders: passes, exporter, model, data, seed, the size that is asked, code."""
+    """Equal for what gives equal folders: passes, exporter, model, data, seed, the size that is asked, code, packages.
+
+    The search split counts, for the outputs that are kept beside a folder are of its records.
+    """
     told = {
         "recipe": [[m.name, m.cfg.model_dump(mode="json")] for m in recipe],
         "export": [inputs.cfg.export.name, inputs.cfg.export.cfg.model_dump(mode="json")],
@@ -156,10 +159,11 @@ def key(inputs: Inputs, recipe: Recipe) -> str:
         "seed": inputs.seed,
     }
     h = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-    read = [inputs.dense, *(inputs.splits / name for name in ("calibration", "train", "validation"))]
+    read = [inputs.dense, *(inputs.splits / name for name in ("calibration", "train", "validation", "search"))]
     for path in read:
         if path.exists():
             h.update(sha256_tree(path).encode())
-    for file in sorted(file for room in ("nightforge", "tasks") for file in (CODE_ROOT / room).rglob("*.py")):
+    code = sorted(file for room in ("nightforge", "tasks") for file in (CODE_ROOT / room).rglob("*.py"))
+    for file in [*code, CODE_ROOT / "requirements.lock"]:
         h.update(file.read_bytes())
     return h.hexdigest()[:16]

@@ -1,6 +1,9 @@
 """A recipe over a language model in memory: its passes one after the other, each kept layer by layer."""
 
+import hashlib
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +67,13 @@ def rows(documents: list[Encoded], tokens: int, context: int) -> list[Rows]:
 
 
 def applied(recipe: Recipe, held: Held, may_ask: Given, kept: Path) -> Held:
-    """Pass after pass. What one keeps lies in a folder of its own, so that a recipe that was cut off goes on there."""
+    """Pass after pass. What one keeps lies in a folder of its own, by all passes so far: a recipe that was cut off goes
+    on there, and one that begins as another takes over what that made."""
+    so_far = hashlib.sha256()
     for at, method in enumerate(recipe):
         report(at, len(recipe), f"pass {method.name}")
-        own = Given(**{name: getattr(may_ask, name) for name in Given.__slots__} | {"keep": keeper(kept / str(at))})
+        so_far.update(json.dumps([method.name, method.cfg.model_dump(mode="json")], sort_keys=True).encode())
+        own = replace(may_ask, keep=keeper(kept / f"{at}-{method.name}-{so_far.hexdigest()[:12]}"))
         held = method.module.apply(held, own, method.cfg)
     return held
 

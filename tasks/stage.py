@@ -38,7 +38,7 @@ SHELL = {
 """Code that runs a stage but cannot change what it makes: no stage lists it among its deps."""
 
 WORK_KEPT_DAYS = 14
-_LOCKS: list[IO[str]] = []
+_LOCKS: dict[Path, IO[str]] = {}
 
 Metrics = Mapping[str, Any]
 
@@ -279,8 +279,13 @@ def work_folder(wired: Wiring, values: dict[str, Any]) -> Path:
     for old in root.iterdir():
         if time.time() - old.stat().st_mtime > WORK_KEPT_DAYS * 86_400 and _locked(old):
             shutil.rmtree(old)
+    return own(folder)
+
+
+def own(folder: Path) -> Path:
+    """This folder for the life of this process, or where another process has it, one beside it."""
     if not _locked(folder):
-        print(f"{wired.name}: another run is doing the same; this one starts afresh beside it", flush=True)
+        print(f"{folder.name}: another run is doing the same; this one starts afresh beside it", flush=True)
         folder = folder.with_name(f"{folder.name}-{os.getpid()}")
         _locked(folder)
     os.utime(folder)
@@ -289,14 +294,16 @@ def work_folder(wired: Wiring, values: dict[str, Any]) -> Path:
 
 def _locked(folder: Path) -> bool:
     """Take a work folder for the life of this process, if no other has it."""
-    folder.mkdir(exist_ok=True)
+    if folder in _LOCKS:
+        return True
+    folder.mkdir(parents=True, exist_ok=True)
     handle = (folder / ".lock").open("w")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         handle.close()
         return False
-    _LOCKS.append(handle)  # closed, and so given up, by the end of the process
+    _LOCKS[folder] = handle  # closed, and so given up, by the end of the process
     return True
 
 

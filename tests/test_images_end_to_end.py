@@ -95,7 +95,7 @@ def test_pictures_reach_a_verdict_and_a_page(family: str, project: Path) -> None
     assert tried["int8_weights"]["size_mb"] < tried["half"]["size_mb"] < tried["half"]["size_share"] * 10
     assert found["evaluate"]["dense_sha256"] == accepted["dense_sha256"] == sha256_tree(project / "dense")
     card = json.loads((project / "compressed/model.json").read_text())
-    assert (card["loader"], card["family"], card["recipe"]) == ("onnx", family, found["compress"]["chosen"])
+    assert (card["loader"], card["family"]) == ("onnx", family)
     assert found["compress_speed"]["dense"]["samples_per_s"] > 0
     page(project, found, values)
 

@@ -231,7 +231,7 @@ def test_the_work_folder_is_keyed_by_inputs_and_params(project: Path) -> None:
     Path("tasks/toy.py").write_text("")
     wired, values = wiring.stage("toy"), wiring.read_yaml(Path("params.yaml"))
     first = stage.work_folder(wired, values)
-    stage._LOCKS.pop().close()  # as the end of the process does
+    stage._LOCKS.pop(first).close()  # as the end of the process does
     assert first == stage.work_folder(wired, values)
     assert first.parent == (project / ".dvc/work").resolve()
     assert first != stage.work_folder(wired, values | {"seed": 6})

@@ -99,6 +99,9 @@ def story(label: str = "plant", **changes: Any) -> Story:
         "changed_share": 0.99,
         "meets": True,
         "why": [label],
+        "skipped": {label: label},
+        "notes": [{"pass": label, "bits_a_weight": 4.85}],
+        "remarks": [label],
     }
     gate = {"gate": "raw", "artifact": "a", "artifact_sha256": "ab" * 32, "evaluated": 7, "verdict": "open"}
     example = {"id": "00ff", "source": label, "evidence": label}
@@ -233,6 +236,25 @@ def test_what_is_missing_leaves_the_page_whole(missing: dict[str, Any]) -> None:
     parsed(page)
     for section in ("contract", "candidates", "data", "gates", "training", "evaluation", "samples", "provenance"):
         assert f'id="{section}"' in page
+
+
+def test_what_the_passes_of_a_recipe_left_alone_is_told_with_the_reason() -> None:
+    layers = {f"model.layers.{i}.mlp.up_proj": "not pruned: 6 inputs are no multiple of 4" for i in range(8)}
+    told = {"skipped": layers, "held_in_more_bits": {"lm_head": "its 3-bit integers take 4 bits"}}
+    base = story()
+    candidates = base.compress["candidates"]
+    found = (
+        candidates["int4"] | told | {"notes": [{"pass": "mixed", "bits_a_weight": 4.85}], "remarks": ["no speed-up"]}
+    )
+    page = report.render(story(compress=base.compress | {"candidates": candidates | {"int4": found}}))
+    lines = re.findall(r"<li>([^<]*)</li>", page[page.index("int4: what its passes tell") :])
+    names = ", ".join(list(layers)[:6])
+    assert lines[:4] == [
+        "no speed-up",
+        "mixed: bits a weight 4.85",
+        f"8 layers, not pruned: 6 inputs are no multiple of 4: {names} and 2 more",
+        "1 layer, its 3-bit integers take 4 bits: lm_head",
+    ]
 
 
 def test_representation_is_told_before_and_after() -> None:

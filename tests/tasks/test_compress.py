@@ -111,7 +111,7 @@ def test_a_whole_run(project: Path, tmp_path: Path) -> None:
     assert measured.speed["dense"]["latency_ms_p50"] > 0 and measured.speed["candidates"].keys() == {"int8", "int4"}
     assert sha256_tree(tmp_path / "compressed") == sha256_tree(tmp_path / "candidates" / chosen)
     card = json.loads((tmp_path / "compressed/model.json").read_text())
-    assert (card["loader"], card["recipe"], card["family"]) == ("onnxruntime-genai", chosen, "causal_lm")
+    assert (card["loader"], card["family"]) == ("onnxruntime-genai", "causal_lm")
     assert card["dense_sha256"] == sha256_tree(project / "dense")
 
     (tmp_path / "candidates").rename(tmp_path / "before")
@@ -158,7 +158,7 @@ class Stumbling:
     def key(self, recipe: Any) -> str:
         return "one"
 
-    def write(self, name: str, recipe: Any, out: Path, kept: Path) -> Made:
+    def write(self, recipe: Any, out: Path, kept: Path) -> Made:
         out.mkdir(parents=True)
         if self.errors:
             raise self.errors.pop()

@@ -50,7 +50,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compressor = compress_seq2seq.Compressor(inputs)
     for name, recipe in CONFIG.recipes.items():
         compressor.check(recipe)
-        compressor.write(name, recipe, folder / name, folder / "kept")
+        compressor.write(recipe, folder / name, folder / "kept")
     with pytest.raises(ConfigError, match=r"rtn works on family causal_lm or .*'seq2seq'"):
         compressor.check([methods.choose("compress", {"name": "rtn", **rtn.SAMPLE.model_dump()})])
     return folder

@@ -47,7 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert set(compressor.begun.graphs) == {"encode", "decode"}
     for name, recipe in cfg.recipes.items():
         compressor.check(recipe)
-        made = compressor.write(name, recipe, folder / name, folder / "kept")
+        made = compressor.write(recipe, folder / name, folder / "kept")
         size = sum(file.stat().st_size for file in (folder / name).glob("*.onnx")) / 1e6
         assert compressor.least_mb(recipe) < size, "weights alone"
         assert (made.facts["removed_share"] > 0.2) == (name == "narrow")
