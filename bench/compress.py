@@ -41,8 +41,10 @@ CHOICES = {
     "own": [
         {"bits": 4, "block_size": 128, "symmetric": False},
         {"bits": 4, "block_size": 64, "symmetric": False},
+        {"bits": 4, "block_size": 32, "symmetric": False},
         {"bits": 4, "block_size": 32, "symmetric": True},
         GRID8["own"],
+        GRID8["smollm2"],
     ],
 }
 """Integers that `mixed` chooses among; longer blocks are faster than shorter ones."""
@@ -51,7 +53,6 @@ BITS = {"smollm2": 4.6, "own": 4.95}
 alone; and a graph of unlike bits has more nodes, which counts in a model of ours, of a megabyte."""
 LOOP = {
     "accumulate": 1,
-    "optimizer": {"name": "adamw", "lr": 0.005, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.0},
     "schedule": {"name": "cosine", "warmup_share": 0.05, "floor": 0.0},
     "clip": 1.0,
     "l1": 0.0,
@@ -63,8 +64,8 @@ LOOP = {
     "threads": THREADS,
     "watch": {"every": 1_000, "watchers": []},
 }
-STEPS = {"smollm2": (60, 1_024), "own": (300, 2_048)}
-"""Steps of recovery, and tokens of each."""
+RECOVERY = {"smollm2": ("scales", 0.005, 60, 1_024), "own": ("all", 0.001, 300, 2_048)}
+"""What recovery trains, its learning rate, steps, and tokens of each. The weights of SmolLM2 would take hours."""
 BUILDER_BEST = {"algo_config": "k_quant"}
 """Of the model builder's own ways to 4 bits; with an offset."""
 GGUF = "Q4_0"
@@ -105,9 +106,13 @@ class Artifact(NamedTuple):
 
 def recipes(name: str) -> dict[str, Passes]:
     """Ours, for the model of this name."""
-    steps, tokens = STEPS[name]
-    loop = LOOP | {"steps": steps, "batch_size": tokens, "eval_every": steps // 6, "save_every": steps}
-    teacher = {"alpha": 1.0, "temperature": 1.0, "hidden": 0.0, "texts": None}
+    trains, rate, steps, tokens = RECOVERY[name]
+    optimizer = {"name": "adamw", "lr": rate, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.0}
+    each = {"steps": steps, "batch_size": tokens, "eval_every": steps // 6, "save_every": steps}
+    loop, teacher = (
+        LOOP | {"optimizer": optimizer} | each,
+        {"alpha": 1.0, "temperature": 1.0, "hidden": 0.0, "texts": None},
+    )
     int8: Passes = [
         {"name": "smoothquant", "layers": ["model.layers.*"], "alpha": 0.5},  # activations are rounded to 8 bits too
         {"name": "rtn", "layers": EVERY, **GRID8[name], "search": False},
@@ -125,7 +130,7 @@ def recipes(name: str) -> dict[str, Passes]:
             "rounds": 3,
         }
     ]
-    recovery = {"name": "distill", "trains": "scales", "rank": None, **teacher, "loop": loop}
+    recovery = {"name": "distill", "trains": trains, "rank": None, **teacher, "loop": loop}
     return {"int8": int8, "int4": int4, "int4_recovered": [*int4, recovery]}
 
 
