@@ -109,10 +109,8 @@ def recipes(name: str) -> dict[str, Passes]:
     trains, rate, steps, tokens = RECOVERY[name]
     optimizer = {"name": "adamw", "lr": rate, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.0}
     each = {"steps": steps, "batch_size": tokens, "eval_every": steps // 6, "save_every": steps}
-    loop, teacher = (
-        LOOP | {"optimizer": optimizer} | each,
-        {"alpha": 1.0, "temperature": 1.0, "hidden": 0.0, "texts": None},
-    )
+    teacher = {"alpha": 1.0, "temperature": 1.0, "hidden": 0.0, "texts": None}
+    loop = LOOP | {"optimizer": optimizer} | each
     int8: Passes = [
         {"name": "smoothquant", "layers": ["model.layers.*"], "alpha": 0.5},  # activations are rounded to 8 bits too
         {"name": "rtn", "layers": EVERY, **GRID8[name], "search": False},

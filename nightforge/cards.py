@@ -23,12 +23,8 @@ class Card:
     how: str
     """How to run it, in Markdown of our own."""
     size_mb: float
-    difference: float
-    """Of logits to the model in memory, root of the mean square, over the standard deviation of its logits."""
-    max_difference: float
-    """The largest of a logit, likewise."""
-    tolerance: float
-    """What `difference` may be."""
+    proof: str
+    """How it was held against the model that it was made of, a sentence of our own."""
     remarks: Sequence[str] = ()
     """What the format changes in the model."""
     lineage: Mapping[str, str] = field(default_factory=dict)
@@ -43,14 +39,9 @@ class Card:
 
 def render(card: Card) -> str:
     """The page. Sections of which nothing is known are left out."""
-    difference = (
-        f"Opened in a fresh process, its logits differ from those of the model in memory by {card.difference:.2g} of "
-        f"their standard deviation (root of the mean square; {card.max_difference:.2g} at most); {card.tolerance:.2g} "
-        "is allowed."
-    )
     parts = [
         f"# {escaped(card.name)} for {escaped(card.runtime)}",
-        f"{card.size_mb:.3g} MB (10⁶ bytes). {difference}",
+        f"{card.size_mb:.3g} MB (10⁶ bytes). {card.proof}",
         "\n".join(f"- {escaped(remark)}" for remark in card.remarks),
         _section("How to run it", card.how.strip()),
         _section("Contract", _table(["term", "limit", "measured", "bound", "met"], _terms(card.contract))),
@@ -59,6 +50,20 @@ def render(card: Card) -> str:
         _section("Lineage", _table(["of", "sha256"], [[k, v] for k, v in sorted(card.lineage.items())])),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def reopened(difference: float, largest: float, tolerance: float) -> str:
+    """The proof of an artifact whose logits were compared with those of the model in memory.
+
+    Args:
+        difference: root of the mean square, over the standard deviation of the logits of the model in memory.
+        largest: of a logit, likewise.
+        tolerance: what `difference` may be.
+    """
+    return (
+        f"Opened in a fresh process, its logits differ from those of the model in memory by {difference:.2g} of their "
+        f"standard deviation (root of the mean square; {largest:.2g} at most); {tolerance:.2g} is allowed."
+    )
 
 
 def escaped(value: object) -> str:

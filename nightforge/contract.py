@@ -16,6 +16,9 @@ from nightforge.errors import ConfigError
 
 MET, NOT_MET = "MET", "NOT MET"
 GAIN = "implausible_gain"
+NO_EFFECT, RELOADED = "no_effect", "reload_kl_nats"
+RELOAD_KL_NATS_MAX = 0.05
+"""Mean KL a token between the model in memory and the artifact; above it, something else was written than was made."""
 
 
 class Contract(Config):
@@ -131,6 +134,20 @@ def at_most(name: str, limit: float, measured: float | None, bound: float | None
     """A term that is met if its bound was measured and does not exceed the limit."""
     known = bound is not None and math.isfinite(bound)
     return Term(name, limit, measured, bound if known else None, known and bound is not None and bound <= limit)
+
+
+def proofs(described: Mapping[str, Any]) -> list[Term]:
+    """What no contract excuses: a recipe without effect, and an artifact that is another model than was made.
+
+    Args:
+        described: `changed_share` (of the weights), `output_max_difference`, `size_share` and, where it was measured,
+            `reload_kl_nats`. Who changed no weight, or nothing that comes out, or saved no byte had no effect.
+    """
+    idle = described["changed_share"] == 0 or described["output_max_difference"] == 0 or described["size_share"] >= 1
+    found = [at_most(NO_EFFECT, 0, float(idle), float(idle))]
+    if (reloaded := described.get(RELOADED)) is not None:
+        found.append(at_most(RELOADED, RELOAD_KL_NATS_MAX, reloaded, reloaded))
+    return found
 
 
 def strain(judgement: Judgement) -> float:

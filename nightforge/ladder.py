@@ -6,9 +6,10 @@ It judges nothing itself: it reads judgements (nightforge.contract) and says wha
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nightforge.contract import Contract, Judgement, Term
+from nightforge.contract import GAIN, NO_EFFECT, RELOADED, Contract, Judgement, Term
 
-SIZES = ("size_share", "size_mb")
+NO_LIMITS = (GAIN, NO_EFFECT, RELOADED)
+"""Terms that say that something is wrong, of which no less can be had."""
 
 
 class Rung(NamedTuple):
@@ -57,7 +58,7 @@ def reachable(judged: Mapping[str, Judgement]) -> list[str]:
     recipes that keep all the other terms, else among all. One sentence a term; empty if a recipe keeps all."""
     if any(j.met for j in judged.values()):
         return []
-    names = {t.term for j in judged.values() for t in j.terms if t.limit > 0 and not t.met}
+    names = {t.term for j in judged.values() for t in j.terms if t.term not in NO_LIMITS and not t.met}
     return [sentence for name in sorted(names) if (sentence := _best(name, judged))]
 
 

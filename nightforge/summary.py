@@ -20,6 +20,7 @@ TERMS = {
     "implausible_gain": ("Implausible gain", "better than the dense model by more than this points at a mistake"),
     "champion_loss_share": ("Against the champion", "{metric} against the last accepted model, upper end"),
     "no_effect": ("No effect", "a recipe that changes no weight or saves no byte is refused"),
+    "reload_kl_nats": ("Other than what was made", "nats a token between the artifact and the model in memory"),
 }
 """Term → its name on the page, and what it means."""
 

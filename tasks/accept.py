@@ -6,7 +6,7 @@ Always succeeds and says the truth; gate@compressed refuses what is NOT MET.
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from nightforge import config, models, stats
-from nightforge.contract import GAIN, Contract, Evidence, Judgement, Term, at_most, judge
+from nightforge.contract import GAIN, Contract, Evidence, Judgement, Term, at_most, judge, proofs
 from nightforge.errors import AssetMissing, DataError
 from nightforge.scoring import LN2
 from nightforge.stats import Bootstrap, Interval
@@ -79,9 +79,11 @@ def run(
     _same_documents(scored)
     _write_scores(acceptance, scored)
     boot = Bootstrap(resamples=cfg.resamples, level=contract.confidence)
-    recipe = _read(compress)["chosen"]
-    seen = _evidence(dense, compressed, _read(compress_speed), recipe)
-    measured = _judged(cfg, contract, boot, seed, scored, seen, rival if isinstance(rival, Uncompared) else None)
+    tried = _read(compress)
+    recipe = tried["chosen"]
+    seen, proven = _evidence(dense, compressed, _read(compress_speed), recipe), proofs(tried["candidates"][recipe])
+    uncompared = rival if isinstance(rival, Uncompared) else None
+    measured = _judged(cfg, contract, boot, seed, scored, seen, proven, uncompared)
     report(3, 3, f"verdict: {measured['verdict']}")
     return {
         **measured,
@@ -145,12 +147,13 @@ def _judged(
     seed: int,
     scored: dict[str, Scores],
     seen: dict[str, float],
+    proven: Sequence[Term],
     uncompared: Uncompared | None = None,
 ) -> dict[str, Any]:
     """The verdict and all that it rests on, as plain data."""
     dense, compressed, champion = scored["dense"], scored["compressed"], scored.get("champion")
     loss = stats.loss_share(compressed.nats, dense.nats, dense.documents, boot, seed)
-    more: list[Term] = []
+    more = list(proven)
     against = stats.loss_share(compressed.nats, champion.nats, dense.documents, boot, seed) if champion else None
     if against:
         more.append(at_most("champion_loss_share", cfg.champion_margin, against.value, against.high))
@@ -170,7 +173,7 @@ def _judged(
         "bpb_loss_share": loss.json(),
         "kernel_distance_rise": rise,
         "bpb": {name: _bpb(s, boot, seed).json() for name, s in scored.items()},
-        "loss_by_label": _by_label(dense, compressed, boot, seed),
+        "loss_by_label": score.loss_by_label(dense, compressed, boot, seed),
         "champion": {"bpb_loss_share": against.json(), "margin": cfg.champion_margin} if against else None,
         "documents": len(np.unique(dense.documents)),
         "units": int(dense.units.sum()),
@@ -187,17 +190,6 @@ def _alarms(verdict: Judgement, latency_ratio: float) -> list[str]:
     if latency_ratio > 1:
         alarms.append(f"slower than the dense model: {latency_ratio:.2f}× its median latency")
     return alarms
-
-
-def _by_label(dense: Scores, compressed: Scores, boot: Bootstrap, seed: int) -> dict[str, Any]:
-    """Where the loss is; a label with a single document has no interval, and is left out."""
-    rows = {str(label): dense.labels == label for label in np.unique(dense.labels)}
-    return {
-        label or "none": stats.loss_share(compressed.nats[at], dense.nats[at], dense.documents[at], boot, seed).json()
-        | {"documents": len(np.unique(dense.documents[at]))}
-        for label, at in rows.items()
-        if len(np.unique(dense.documents[at])) > 1
-    }
 
 
 def _bpb(scores: Scores, boot: Bootstrap, seed: int) -> Interval:

@@ -26,10 +26,9 @@ from nightforge.held import Held, multiplied_out
 from nightforge.methods import Method
 from nightforge.records import Record
 from nightforge.scoring import LogitsFn
-from tasks.hashing import size_mb
+from tasks.hashing import README, size_mb
 from tasks.stage import CODE_ROOT
 
-README = "README.md"
 PROBE_TOKENS = 48
 KEPT = ("family", "tokenizer_sha256", "parameters", "context_length")
 """What an artifact's model.json says as that of the plain folder does."""
@@ -106,10 +105,10 @@ def _written(
     difference, most = apart(in_fresh_process(exporter.name, out, records), expected)
     if not difference <= tolerance:
         raise DataError(f"expected logits within {tolerance:g} of their standard deviation, got {difference:.3g}")
-    told = about or Card("", "", "", 0, 0, 0, 0)
+    told, proof = about or Card("", "", "", 0, ""), cards.reopened(difference, most, tolerance)
     page = replace(
-        told, name=exporter.name, runtime=module.RUNTIME, how=module.HOW, size_mb=size_mb(out),
-        difference=difference, max_difference=most, tolerance=tolerance, remarks=remarks,
+        told, name=exporter.name, runtime=module.RUNTIME, how=module.HOW, size_mb=size_mb(out), proof=proof,
+        remarks=remarks,
     )  # fmt: skip
     (out / README).write_text(cards.render(page), encoding="utf-8")
     found = {"difference": difference, "max_difference": most, "tolerance": tolerance}

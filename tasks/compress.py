@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nightforge import ladder, models
+from nightforge import cards, ladder, models
 from nightforge.cards import Card
 from nightforge.contract import Contract, Judgement, best, refuse_infeasible
 from nightforge.errors import ConfigError, GateClosed, NightforgeError
@@ -23,7 +23,7 @@ from tasks import candidates as tried
 from tasks import explore, score
 from tasks.candidates import Candidate
 from tasks.compressing import CompressConfig, Compressor, Inputs, Recipe
-from tasks.hashing import sha256_tree, size_mb
+from tasks.hashing import README, sha256_tree, size_mb
 from tasks.progress import report
 from tasks.score import Scores
 from tasks.stage import Measured, Metrics
@@ -96,10 +96,12 @@ def run(
         raise NightforgeError(f"compress: every recipe failed. {_reasons(night)}")
     chosen = best(night.judged, {name: d["size_mb"] for name, d in night.described.items()})
     shutil.copytree(night.done[chosen].folder, compressed)
+    page = _card(night, chosen)
+    (compressed / README).write_text(cards.render(page), encoding="utf-8")
     had = ladder.reachable(night.judged)
     for line in had:
         print(f"compress: {line}", flush=True)
-    written = _artifacts(night, chosen, artifacts)
+    written = _artifacts(night, chosen, artifacts, page)
     report(1, 1, f"chose {chosen}: {night.judged[chosen].verdict} on the search split")
     return Measured({**_metrics(night, chosen, log, had), "artifacts": written}, _speed(night))
 
@@ -165,19 +167,33 @@ def _same_model(dense: Path, evaluate: Path) -> None:
         )
 
 
-def _artifacts(night: Night, chosen: str, out: Path) -> dict[str, Any]:
+def _card(night: Night, chosen: str) -> Card:
+    """What the README.md beside the chosen model says."""
+    inputs, found, scores = night.inputs, night.described[chosen], night.done[chosen].scores
+    exporter = inputs.cfg.export.module
+    reloaded = found.get("reload_kl_nats")
+    split = [inputs.splits / name for name in ("train", "validation", "calibration", "search")]
+    return Card(
+        chosen,
+        exporter.RUNTIME,
+        exporter.HOW,
+        found["size_mb"],
+        f"What comes out of it differs from what the dense model gives by {found['output_max_difference']:.3g} at most"
+        + (f", and from the model in memory by {reloaded:.2g} nats a token." if reloaded is not None else "."),
+        remarks=found.get("remarks", []),
+        lineage={"dense model": sha256_tree(inputs.dense)}
+        | {f"{path.name} split": sha256_tree(path) for path in split if path.exists()},
+        passes=[{"name": m.name, **m.cfg.model_dump(mode="json")} for m in night.recipes[chosen]],
+        contract=night.judged[chosen].rows(),
+        slices=score.loss_by_label(night.base, scores, night.boot, inputs.seed) if scores else {},
+    )
+
+
+def _artifacts(night: Night, chosen: str, out: Path, page: Card) -> dict[str, Any]:
     """What else the chosen model is written for; see CompressConfig.also."""
     out.mkdir(parents=True, exist_ok=True)
-    inputs, recipe = night.inputs, night.recipes[chosen]
     kept = tried.layers(night.compressor, night.work)
-    page = Card(
-        chosen,
-        *("", "", 0, 0, 0, 0),  # of each artifact its own
-        lineage={"dense model": sha256_tree(inputs.dense)},
-        passes=[{"name": m.name, **m.cfg.model_dump(mode="json")} for m in recipe],
-        contract=night.judged[chosen].rows(),
-    )
-    return night.compressor.artifacts(recipe, out, kept, page)
+    return night.compressor.artifacts(night.recipes[chosen], out, kept, page)
 
 
 def _reasons(night: Night) -> str:

@@ -54,6 +54,11 @@ class Graphs:
                 f"compress.export: expected onnx_graph, for {models.card(dense)['family']} runs as ONNX graphs, "
                 f"got {exporter.name}. Set compress.export: {{name: onnx_graph, opset: 20}}."
             )
+        if inputs.cfg.also:
+            raise ConfigError(
+                f"compress.also: expected {{}} for {models.card(dense)['family']}, whose graphs every runtime of ONNX "
+                f"reads, got {', '.join(inputs.cfg.also)}."
+            )
         self.inputs, self.dense = inputs, dense
         self.begun = self.exported(network, parts)
         card = models.card(dense)

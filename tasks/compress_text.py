@@ -33,6 +33,12 @@ class Compressor:
 
     def __init__(self, inputs: Inputs) -> None:
         models.check_architecture(inputs.dense)
+        exporter = inputs.cfg.export
+        if exporter.module.RUNTIME != "onnxruntime-genai":
+            raise ConfigError(
+                f"compress.export: expected onnx_genai, whose runtime a language model is measured in, got "
+                f"{exporter.name}. Name other formats under compress.also."
+            )
         if inputs.cfg.calibration_tokens is None:
             raise ConfigError(
                 "compress.calibration_tokens: expected a number for a language model, such as 65536, got null."
@@ -54,7 +60,8 @@ class Compressor:
 
     def least_mb(self, recipe: Recipe) -> float:
         """The least that the weights can weigh, in MB (10⁶ bytes)."""
-        dense = {name: Footprint(shape, 32) for name, shape in self.context.shapes.items()}
+        bits = recipes.matrix_bits(self.inputs)
+        dense = {name: Footprint(shape, bits if len(shape) == 2 else 32) for name, shape in self.context.shapes.items()}
         least = reduce(lambda tensors, method: method.module.least(tensors, method.cfg), recipe, dense)
         return sum(prod(one.shape) * one.bits for one in least.values()) / 8e6
 
@@ -71,7 +78,8 @@ class Compressor:
         exporter = self.inputs.cfg.export
         loaded = models.load(self.inputs.dense)
         given = self._given(loaded)
-        held = recipes.applied(recipe, Held(loaded.model), given, kept)
+        held = Held(loaded.model)
+        held = recipes.applied(recipe, held, given, kept, recipes.proof(self.inputs, held, given))
         with _plain(held, loaded) as plain:
             larger = export.write_genai(exporter, held, plain, out, given.calibration)
         card = {
@@ -133,11 +141,12 @@ class Compressor:
 
 @contextmanager
 def _plain(held: Held, loaded: models.Loaded) -> Iterator[Path]:
-    """The model as it is in memory, as a folder of nightforge.models in fp32."""
-    with tempfile.TemporaryDirectory(prefix="nightforge-plain-") as folder, multiplied_out(held.model) as model:
-        models.save(
-            Path(folder), model, loaded.tokenizer, {key: loaded.card[key] for key in ("family", "context_length")}
-        )
+    """The model as it is in memory, as a folder of nightforge.models in fp32, low ranks multiplied out in it alone."""
+    with tempfile.TemporaryDirectory(prefix="nightforge-plain-") as folder:
+        with multiplied_out(held.model) as model:
+            models.save(
+                Path(folder), model, loaded.tokenizer, {key: loaded.card[key] for key in ("family", "context_length")}
+            )
         yield Path(folder)
 
 

@@ -61,8 +61,15 @@ def rungs(night: "Night") -> Iterator[Rung]:
         if monotonic() > until:
             yield Rung(label, False, f"the budget of {cfg.budget_minutes:g} minutes is spent")
             return
+        try:
+            recipe = varied(cfg, name, values)
+            night.compressor.check(recipe)
+        except ConfigError as e:  # each value can be, and not all of them together
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            yield Rung(label, False, f"{why}: {e}")
+            continue
         report(number, cfg.pareto.trials, f"trial {label}: {why}")
-        judgement = night.attempt(label, varied(cfg, name, values))
+        judgement = night.attempt(label, recipe)
         if judgement is None:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:

@@ -3,6 +3,9 @@
 import hashlib
 from pathlib import Path
 
+README = "README.md"
+"""Of a model's folder: what it is, for people. It is no part of what is weighed."""
+
 
 def sha256_file(path: Path) -> str:
     """Hex sha256 of a file, read in blocks."""
@@ -21,6 +24,6 @@ def sha256_tree(path: Path) -> str:
 
 
 def size_mb(path: Path) -> float:
-    """Bytes on disk of a file or of all files of a folder, in MB (10⁶ bytes)."""
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    """Bytes on disk of a file or of all files of a folder but its README.md, in MB (10⁶ bytes)."""
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file() and p != path / README]
     return sum(p.stat().st_size for p in files) / 1e6

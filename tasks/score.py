@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nightforge import methods, models, onnx_models, scoring, tokenizer
+from nightforge import methods, models, onnx_models, scoring, stats, tokenizer
 from nightforge.errors import NightforgeError
 from nightforge.records import document, written
 from nightforge.scoring import Encoded, LogitsFn
@@ -158,6 +158,18 @@ def causal(logits_fn: LogitsFn, words: Any, context: int) -> Reader:
         return found
 
     return Reader(words, nats, logits)
+
+
+def loss_by_label(dense: Scores, other: Scores, boot: Bootstrap, seed: int) -> dict[str, dict[str, float]]:
+    """Where the loss is: by label, the relative loss with its interval, and `documents`; a label with a single document
+    has no interval, and is left out."""
+    rows = {str(label): dense.labels == label for label in np.unique(dense.labels)}
+    return {
+        label or "none": stats.loss_share(other.nats[at], dense.nats[at], dense.documents[at], boot, seed).json()
+        | {"documents": len(np.unique(dense.documents[at]))}
+        for label, at in rows.items()
+        if len(np.unique(dense.documents[at])) > 1
+    }
 
 
 def distance_rise(made: Scores, dense: Scores, boot: Bootstrap, seed: int) -> dict[str, float] | None:

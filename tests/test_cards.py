@@ -10,9 +10,7 @@ CARD = Card(
     runtime="llama.cpp",
     how="```console\nllama-cli -m model.gguf\n```\n",
     size_mb=1.383048,
-    difference=0.00113,
-    max_difference=0.00321,
-    tolerance=0.05,
+    proof=cards.reopened(0.00113, 0.00321, 0.05),
     remarks=["on no grid: held as f16"],
     lineage={"dense": "2a9fe6", "data": "a0af32"},
     passes=[{"name": "rtn", "bits": 4, "layers": ["model.layers.*"]}],
@@ -63,7 +61,7 @@ def test_the_whole_page() -> None:
 
 
 def test_of_what_nothing_is_known_there_is_no_section() -> None:
-    bare = Card("huggingface", "transformers", "Load it.", 6.0, 0.0, 0.0, 0.001)
+    bare = Card("huggingface", "transformers", "Load it.", 6.0, "")
     assert [line for line in cards.render(bare).splitlines() if line.startswith("#")] == [
         "# huggingface for transformers",
         "## How to run it",
@@ -72,7 +70,7 @@ def test_of_what_nothing_is_known_there_is_no_section() -> None:
 
 def test_a_label_is_no_markup() -> None:
     wild = "a|b\n\n# <script>x</script> [l](http://e) `c` **d**"
-    page = cards.render(Card("x", "y", "", 1, 0, 0, 1, slices={wild: CARD.slices["plant"]}))
+    page = cards.render(Card("x", "y", "", 1, "", slices={wild: CARD.slices["plant"]}))
     row = next(line for line in page.splitlines() if "script" in line)
     assert row == (
         r"| a\|b \# \<script\>x\</script\> \[l\]\(http://e\) \`c\` \*\*d\*\* | 654 | 0.17% | 0.10% | 0.24% |"

@@ -54,6 +54,10 @@ def test_what_is_reachable_where_none_keeps_the_contract() -> None:
         "size_share: 0.5 can be had (int8, with all else kept); 0.25 is asked",
     ]
     assert reachable(some | {"good": judged(0.001, 0.2)}) == []
+    nothing = Judgement((Term("bpb_loss_share", 0, 0.001, 0.001, met=False), Term("no_effect", 0, 1, 1, met=False)), ())
+    assert reachable({"int8": nothing}) == [
+        "bpb_loss_share: 0.001 can be had (int8, with other terms missed); 0 is asked"
+    ]
 
 
 def test_front_by_hand() -> None:

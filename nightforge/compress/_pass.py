@@ -37,6 +37,8 @@ class Given:
     """What the contract leaves for the whole folder, in MB (10⁶ bytes); None if it does not ask."""
     seed: int
     keep: Keep
+    matrix_bits: int = 32
+    """Of a weight of a matrix that no pass rounds, as the exporter stores it."""
 
 
 class Footprint(NamedTuple):
@@ -64,14 +66,16 @@ def each_linear(
     was cut off goes on at the layer where it was.
 
     Args:
-        held: changed in place.
+        held: changed in place; `skipped` names the layers that are neither in a block nor the output projection.
         given: of which the calibration rows and `keep` are used.
         patterns: of names, as nightforge.blocks.linears takes them.
         make: (name, weight (outputs, inputs), moments) → a grid, or a weight of the same shape.
     """
     wanted = list(blocks.linears(held.model, patterns))
+    left = {*wanted}
 
     def visit(_: str, layers: Mapping[str, torch.nn.Linear], seen: Mapping[str, Moments]) -> None:
+        left.difference_update(layers)
         for name, layer in layers.items():
 
             def made(name: str = name, layer: torch.nn.Linear = layer) -> Tensors:
@@ -81,4 +85,5 @@ def each_linear(
             put(held, name, layer, given.keep(name, made))
 
     blocks.walk(held.model, given.calibration, visit, wanted)
+    held.skipped |= dict.fromkeys(sorted(left), "left as it was: it lies in no block, and is not the output projection")
     return held

@@ -21,12 +21,12 @@ WEIGHT = "weight"
 
 
 class Kept(torch.nn.Module):
-    """A pruned weight: what is zero stays zero."""
+    """A pruned weight: what was put to zero stays zero."""
 
-    def __init__(self, weight: torch.Tensor) -> None:
+    def __init__(self, mask: torch.Tensor) -> None:
         super().__init__()
         self.mask: torch.Tensor
-        self.register_buffer("mask", weight.detach() != 0, persistent=False)
+        self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """(outputs, inputs), as it came but for the zeros."""
@@ -140,8 +140,9 @@ def attach(held: Held, trains: Trains, rank: int | None, seed: int, latent: Tens
         tied = name == HEAD and table.weight is weight
         if trains == "lora" and name != HEAD:
             parts.append(Adapted(weight, rank or 1, generator))
-        if trains != "scales" and (name in held.pruned if grid else bool((weight == 0).any())):
-            parts.append(Kept(weight))
+        mask = held.pruned.get(name) if grid else weight.detach() != 0
+        if trains != "scales" and mask is not None and not mask.all():
+            parts.append(Kept(mask.to(weight.device)))
         if grid:
             parts.append((Scaled if trains == "scales" else Rounded)(grid, weight.device))
             if name in latent:

@@ -22,7 +22,7 @@ from nightforge.compress._context import Context, refuse_other
 from nightforge.compress._pass import Footprint, Given, each_linear
 from nightforge.errors import ConfigError
 from nightforge.grids import Grid, Spec
-from nightforge.held import Held
+from nightforge.held import Held, stored_bits
 
 COMPATIBLE, KIND, AFTER = _pass.COMPATIBLE, _quantize.KIND, _quantize.AFTER
 TOKENS_AT_ONCE = 1024
@@ -134,9 +134,7 @@ def limit_bits(held: Held, given: Given, cfg: Config, weights: Sequence[torch.Te
         return cfg.bits_a_weight * sum(weight.numel() for weight in weights)
     if given.size_mb_max is None:
         raise ConfigError("compress: mixed: expected bits_a_weight, or a contract that limits the size; got neither.")
-    own = {id(weight) for weight in weights}
-    on_grids = {id(held.model.get_submodule(n).weight): grid.size_bits for n, grid in held.grids.items()}
-    others = sum(on_grids.get(id(p), 32 * p.numel()) for p in held.model.parameters() if id(p) not in own)
+    others = stored_bits(held, given.matrix_bits, {id(weight) for weight in weights})
     return float((given.size_mb_max - cfg.others_mb) * 8e6 - others)
 
 

@@ -21,6 +21,23 @@ from nightforge.export._genai_graph import Rewriting
 from nightforge.held import Held
 
 RUNTIME = "onnxruntime-genai"
+HOW = """
+```python
+import onnxruntime_genai as og
+
+model = og.Model(".")
+words = og.Tokenizer(model)
+params = og.GeneratorParams(model)
+params.set_search_options(max_length=128)
+generator = og.Generator(model, params)
+generator.append_tokens(words.encode("A text begins"))
+while not generator.is_done():
+    generator.generate_next_token()
+print(words.decode(generator.get_sequence(0)))
+```
+
+`nightforge generate` writes texts with the accepted model.
+"""
 BUILDER = "onnxruntime_genai.models.builder"
 FILES = ("genai_config.json", "model.onnx", "model.onnx.data", "tokenizer.json", "tokenizer_config.json")
 """What the runtime reads; anything else that the builder leaves is not kept."""

@@ -15,6 +15,18 @@ from pydantic import Field
 from nightforge import config, graphs
 
 RUNTIME = "onnx"
+HOW = """
+Each part of the network is a graph of its own:
+
+```python
+import onnxruntime as ort
+
+part = ort.InferenceSession("decode.onnx")  # for one
+print([(one.name, one.shape) for one in part.get_inputs()])
+```
+
+`nightforge generate` makes samples with the accepted model.
+"""
 
 
 class Config(config.Config):

@@ -48,6 +48,18 @@ def test_each_layer_becomes_two_of_the_share_and_least_says_so(small: Small) -> 
     torch.testing.assert_close(lost, values[21:].square().sum(), rtol=1e-4, atol=1e-6)
 
 
+def test_factors_outside_of_the_blocks_are_left_and_named(small: Small) -> None:
+    held = small.held()
+    held.model.lm_head.weight = torch.nn.Parameter(held.model.lm_head.weight.detach().clone())  # untied
+    svd.apply(held, small.given, config(layers=["lm_head"], parameter_share=0.5))
+    gptq.apply(
+        held, small.given, gptq.SAMPLE.model_copy(update={"layers": ["lm_head.*", "model.layers.0.mlp.up_proj"]})
+    )
+    assert set(held.grids) == {"model.layers.0.mlp.up_proj"}
+    assert set(held.skipped) == {"lm_head.down", "lm_head.up"}
+    assert "lies in no block" in held.skipped["lm_head.up"]
+
+
 def test_a_weight_of_low_rank_loses_nothing_and_a_bias_goes_along(small: Small) -> None:
     held = small.held()
     layer = held.model.model.layers[0].mlp.up_proj

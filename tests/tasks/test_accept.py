@@ -1,6 +1,7 @@
 """Acceptance: the verdict on synthetic scores, by hand; the champion brought back from the cache; one whole run."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from nightforge import models, summary, tokenizer
-from nightforge.contract import Contract
+from nightforge.contract import Contract, Term, proofs
 from nightforge.errors import AssetMissing, DataError
 from nightforge.records import Record, content_id
 from nightforge.stats import Bootstrap
@@ -60,6 +61,7 @@ def judged(
     champion: Any = None,
     uncompared: accept.Uncompared | None = None,
     dense: Scores | None = None,
+    proven: Sequence[Term] = (),
     **seen: float,
 ) -> dict[str, Any]:
     scored = {
@@ -69,7 +71,8 @@ def judged(
     if champion is not None:
         scored["champion"] = scores(champion)
     contract = Contract.model_validate(LIMITS | (limits or {}))
-    return accept._judged(CFG, contract, Bootstrap(resamples=500, level=0.95), 17, scored, SEEN | seen, uncompared)
+    boot = Bootstrap(resamples=500, level=0.95)
+    return accept._judged(CFG, contract, boot, 17, scored, SEEN | seen, proven, uncompared)
 
 
 def test_a_contract_of_one_percent_is_met_where_three_in_a_thousand_is_not() -> None:
@@ -91,6 +94,15 @@ def test_the_bound_is_held_against_the_limit() -> None:
     loss = found["bpb_loss_share"]
     assert loss["value"] < 0.01 < loss["high"]
     assert found["verdict"] == "NOT MET"
+
+
+def test_what_no_contract_excuses_is_refused_here_too() -> None:
+    made = {"changed_share": 0.5, "output_max_difference": 0.1, "size_share": 0.4, "reload_kl_nats": 0.001}
+    assert judged(NATS, proven=proofs(made))["verdict"] == "MET"
+    larger = judged(NATS, proven=proofs(made | {"size_share": 1.0}))
+    assert (larger["verdict"], larger["reasons"]) == ("NOT MET", ["no_effect: bound 1 is over the limit 0"])
+    other = judged(NATS, proven=proofs(made | {"reload_kl_nats": 0.06}))
+    assert (other["verdict"], other["reasons"]) == ("NOT MET", ["reload_kl_nats: bound 0.06 is over the limit 0.05"])
 
 
 def test_a_worse_model_than_the_champion_is_refused_though_it_keeps_the_contract() -> None:
@@ -227,10 +239,11 @@ def test_a_whole_run_with_a_champion_from_the_cache(tmp_path: Path, monkeypatch:
             "split_sha256": accept._sha256(dealt),
         }
     }
+    made = {"changed_share": 1.0, "output_max_difference": 0.1, "size_share": 0.9}
     speed = {"latency_ms_p50": 1.0, "latency_ms_p95": 2.0, "peak_memory_mb": 60.0, "dense_latency_ms_p50": 2.0}
     for name, content in {
         "champion.json": crown,
-        "compress.json": {"chosen": "int4"},
+        "compress.json": {"chosen": "int4", "candidates": {"int4": made}},
         "speed.json": {"dense": speed, "candidates": {"int4": speed}},
     }.items():
         (tmp_path / name).write_text(json.dumps(content))

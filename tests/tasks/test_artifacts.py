@@ -57,7 +57,7 @@ def test_each_is_written_and_found_as_it_was(small: Small, tmp_path: Path) -> No
         "mute": method(huggingface, convert=mute),
         "breaks": method(huggingface, convert=breaks),
     }
-    about = Card("", "", "", 0, 0, 0, 0, passes=[{"name": "rtn", "bits": 4}], lineage={"dense": "2a9f"})
+    about = Card("", "", "", 0, "", passes=[{"name": "rtn", "bits": 4}], lineage={"dense": "2a9f"})
     table = artifacts.write_all(held, plain, tmp_path / "out", exporters, RECORDS, {"recipe": "int4"}, about)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["llama", "plain", "vllm"]
     assert "expected logits within 0.001 of their standard deviation, got" in table["mute"]["failed"]

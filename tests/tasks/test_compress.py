@@ -11,12 +11,12 @@ from pydantic import ValidationError
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from nightforge import methods, models, tokenizer
-from nightforge.contract import Contract, Judgement, Term
+from nightforge.contract import Contract, Judgement, Term, proofs
 from nightforge.errors import ConfigError, GateClosed, NightforgeError
 from nightforge.records import Record, content_id
 from tasks import candidates, compress, explore, shards
 from tasks.compressing import CompressConfig, Made
-from tasks.hashing import sha256_tree
+from tasks.hashing import sha256_tree, size_mb
 
 LIMITS = {
     "confidence": 0.95,
@@ -57,7 +57,7 @@ VALUES = {
     ],
 )
 def test_a_recipe_without_effect_is_refused(found: dict[str, Any], met: bool) -> None:
-    assert candidates.no_effect(found).met is met
+    assert [term.met for term in proofs(found)] == [met]
 
 
 def test_figures_of_the_clock_stay_out_of_the_reasons() -> None:
@@ -109,6 +109,12 @@ def test_a_whole_run(project: Path, tmp_path: Path) -> None:
         assert 0 <= good["reload_kl_nats"] < 0.01
     assert found["int4"]["size_mb"] < found["int8"]["size_mb"]
     assert measured.speed["dense"]["latency_ms_p50"] > 0 and measured.speed["candidates"].keys() == {"int8", "int4"}
+    page = (tmp_path / "compressed/README.md").read_text()
+    size, label = r"| size\_share | 0.9 |", "| plant | 40 |"
+    for told in (f"# {chosen} for onnxruntime", size, label, "| search split |", "1. rtn"):
+        assert told in page, told
+    assert size_mb(tmp_path / "compressed") == found[chosen]["size_mb"], "without that page"
+    (tmp_path / "compressed/README.md").unlink()
     assert sha256_tree(tmp_path / "compressed") == sha256_tree(tmp_path / "candidates" / chosen)
     card = json.loads((tmp_path / "compressed/model.json").read_text())
     assert (card["loader"], card["family"]) == ("onnxruntime-genai", "causal_lm")
@@ -130,6 +136,21 @@ def test_a_whole_run(project: Path, tmp_path: Path) -> None:
         assert sha256_tree(tmp_path / "candidates" / name) == sha256_tree(tmp_path / "before" / name)
 
 
+@pytest.mark.slow
+def test_low_ranks_are_low_in_the_artifact_too(project: Path, tmp_path: Path) -> None:
+    layers = ["model.layers.*.mlp.*"]
+    low = {"name": "svd_llm", "layers": layers, "parameter_share": 0.5, "damp": 0.01}
+    halves = HEAD | {"layers": ["model.layers.*.down", "model.layers.*.up"], "block_size": 16}
+    measured = run(project, tmp_path, {"low": [low], "low8": [low, halves]}, LIMITS)
+    dense, found = models.card(project / "dense")["parameters"], measured.metrics["candidates"]
+    for name, saved in (("low", 0), ("low8", 3 * 2 * 64 * 16 * 2)):  # three layers, two factors of rank 16
+        left = models.card(tmp_path / "candidates" / name)["parameters"]
+        assert left == dense - 3 * (64 * 64 - 2 * 64 * 16)
+        weights = (tmp_path / "candidates" / name / "model.onnx.data").stat().st_size
+        assert 0.95 < weights / (4 * left - saved) < 1.1, "with the tables of the rotary embedding"
+        assert found[name]["reload_kl_nats"] < 0.01 and found[name]["size_share"] < 1
+
+
 def test_what_cannot_be_is_refused_before_anything_is_exported(project: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"max_size_share: 0\.01 cannot be met"):
         run(project, tmp_path, {"int4": INT4}, LIMITS | {"max_size_share": 0.01})
@@ -144,6 +165,8 @@ def test_what_cannot_be_is_refused_before_anything_is_exported(project: Path, tm
         run(project, tmp_path, {"int4": [HEAD | {"layers": ["no.such.layer"]}]}, LIMITS)
     with pytest.raises(ConfigError, match="max_kernel_distance_rise: expected null for a model of text"):
         run(project, tmp_path, {"int4": INT4}, LIMITS | {"max_kernel_distance_rise": 0.01})
+    with pytest.raises(ConfigError, match=r"compress\.export: expected onnx_genai.*got gguf"):
+        run(project, tmp_path, {"int4": INT4}, LIMITS, export={"name": "gguf", "rest": "f16", "tolerance": 0.1})
     with pytest.raises(ConfigError, match="calibration_tokens: expected a number"):
         run(project, tmp_path, {"int4": INT4}, LIMITS, calibration_tokens=None)
     assert list(tmp_path.iterdir()) == []
@@ -168,7 +191,15 @@ class Stumbling:
 
 @pytest.mark.parametrize(
     ("error", "told"),
-    [(NightforgeError("no room"), "no room"), (MemoryError("3 GB"), "it ran out of memory: 3 GB")],
+    [
+        (NightforgeError("no room"), "no room"),
+        (MemoryError("3 GB"), "it ran out of memory: 3 GB"),
+        (
+            RuntimeError("can't allocate memory: you tried\nto"),
+            "it ran out of memory: can't allocate memory: you tried",
+        ),
+        (torch.linalg.LinAlgError("it did not converge"), "_LinAlgError: it did not converge"),
+    ],
 )
 def test_a_failure_is_told_and_never_kept(error: Exception, told: str, tmp_path: Path) -> None:
     stumbling, out, work = Stumbling(error), tmp_path / "out", tmp_path / "work"

@@ -1,5 +1,6 @@
 """A recipe that is killed while it works goes on at the layer where it was, and ends with the same bytes."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -11,9 +12,13 @@ from typing import Any
 import pytest
 import torch
 
-from nightforge import blocks
+from nightforge import blocks, methods, models
+from nightforge.errors import DataError
+from nightforge.records import Record, content_id
 from nightforge.scoring import Encoded
-from tasks import recipes
+from tasks import recipes, shards
+from tasks.compressing import CompressConfig, Inputs
+from tests.small_lm import Small
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = """
@@ -95,3 +100,41 @@ def test_calibration_rows_are_the_first_and_cut_to_the_context() -> None:
 
     assert tokens(recipes.rows(documents, 10, 6)) == [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6], [1, 7, 8, 9]]
     assert len(tokens(recipes.rows(documents, 10**6, 6))) == 4
+
+
+def test_weights_that_changed_are_counted_one_by_one(small: Small, tmp_path: Path) -> None:
+    models.save(tmp_path, copy.deepcopy(small.model), small.tokenizer, {"family": "causal_lm"})
+    model, whole = copy.deepcopy(small.model), sum(p.numel() for p in small.model.parameters())
+    assert recipes.changed_share(model, tmp_path) == 0
+    layer = model.model.layers[0].mlp
+    layer.up_proj.weight.data[:3, :5] += 1
+    assert recipes.changed_share(model, tmp_path) == 15 / whole
+    layer.down_proj = torch.nn.Linear(7, 64, bias=False)  # of another shape
+    assert recipes.changed_share(model, tmp_path) == (15 + 7 * 64) / (whole - 64 * 128 + 7 * 64)
+
+
+def test_each_pass_is_proven(small: Small, tmp_path: Path) -> None:
+    """Weights, bytes and nats after each; one that does what was done already has no effect."""
+    models.save(tmp_path / "dense", copy.deepcopy(small.model), small.tokenizer, {"family": "causal_lm"})
+    values = methods.load("compress", "rtn").SAMPLE.model_dump() | {"name": "rtn", "bits": 4, "block_size": 32}
+    head, body = (values | {"layers": [layers]} for layers in ("lm_head", "model.layers.*"))
+    recipe = [methods.choose("compress", one) for one in (head, body, body)]
+    held, inputs = small.held(), Inputs(None, None, 1, tmp_path / "dense", tmp_path, {})  # type: ignore[arg-type]
+    recipes.applied(recipe, held, small.given, tmp_path / "kept", recipes.proof(inputs, held, small.given))
+    names, figures = zip(*held.notes, strict=True)
+    assert names == ("after rtn", "after rtn", "after rtn, which had no effect")
+    weights = {n: p.numel() for n, p in small.model.named_parameters()}
+    table, norms = weights["model.embed_tokens.weight"], sum(n for name, n in weights.items() if "norm" in name)
+    body_weights = sum(weights.values()) - table - norms
+    assert figures[0]["weights_mb"] == pytest.approx((4.5 * table + 32 * (norms + body_weights)) / 8e6)
+    assert figures[1]["weights_mb"] == pytest.approx((4.5 * (table + body_weights) + 32 * norms) / 8e6)
+    assert 0.9 * table < figures[0]["changed_share"] * sum(weights.values()) < table + 0.5
+    assert 0 < figures[0]["kl_nats"] < figures[1]["kl_nats"]
+
+
+def test_calibration_of_next_to_nothing_is_refused(small: Small, tmp_path: Path) -> None:
+    shards.write(tmp_path / "calibration", [Record(content_id("a tall tree"), "a tall tree")])
+    cfg = CompressConfig.model_construct(calibration_tokens=1024)
+    inputs = Inputs(cfg, None, 1, tmp_path, tmp_path, {})  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"expected 256 tokens or more.*found \d\b"):
+        recipes.given(inputs, small.tokenizer, 64, None)

@@ -40,6 +40,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shards.write(folder / "splits/search", digits.records(20, 12))
     values = yaml.safe_load((ROOT / "examples/images/params.yaml").read_text(encoding="utf-8"))
     half = {"name": "half_weights", "elements_min": 64}
+    gguf = {"name": "gguf", "rest": "f16", "tolerance": 0.1}
     narrow = [{"name": "prune_channels", "share": 0.5, "damp": 0.001}, half]
     cfg = CompressConfig.model_validate(values["compress"] | {"recipes": {"half": [half], "narrow": narrow}})
     contract, deps = Contract.model_validate(values["contract"]), {"judge": folder / "judge"}
@@ -55,6 +56,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         proof = compressor.changed(folder / name, two[0], two[1], made)
         assert made.facts["removed_share"] < proof["changed_share"] <= 1
         assert proof["kernel_distance"] != proof["dense_kernel_distance"]
+    also = CompressConfig.model_validate(values["compress"] | {"recipes": {"half": [half]}, "also": {"gguf": gguf}})
+    with pytest.raises(ConfigError, match=r"compress\.also: expected \{\} for vae"):
+        compress_array.Compressor(Inputs(also, contract, 1, folder / "dense", folder / "splits", deps))
     with pytest.raises(ConfigError, match="prune_channels cannot come after half_weights"):
         compressor.check(cfg.recipes["narrow"][::-1])
     return folder
