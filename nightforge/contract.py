@@ -21,8 +21,28 @@ RELOAD_KL_NATS_MAX = 0.05
 """Mean KL a token between the model in memory and the artifact; above it, something else was written than was made."""
 
 
+PRESETS: dict[str, dict[str, float | None]] = {
+    "edge": {
+        "confidence": 0.95,
+        "max_quality_loss": 0.05,
+        "max_size_share": 0.16,
+        "max_size_mb": 128,
+        "max_latency_ratio": None,
+        "max_latency_ms_p95": 100,
+        "max_peak_memory_mb": 512,
+        "max_kernel_distance_rise": None,
+        "max_plausible_gain": 0.02,
+    }
+}
+"""Name → limits. `edge` is for devices: size and memory decide, and latency is bounded by itself and not by the dense
+model's, so it is measured where it must hold."""
+
+
 class Contract(Config):
-    """What the compressed model must satisfy. Null means not asked; at least one limit must be."""
+    """What the compressed model must satisfy. Null means not asked; at least one limit must be.
+
+    `preset: edge` gives each limit that is not named beside it.
+    """
 
     confidence: float = Field(gt=0.5, lt=1)
     """Of the two-sided paired bootstrap intervals; 0.95 leaves 2.5% beyond the bound that decides."""
@@ -53,6 +73,16 @@ class Contract(Config):
     max_plausible_gain: float = Field(ge=0, le=1)
     """A compressed model better than its dense original by more than this share points at a broken measurement, and
     is refused until a person has looked."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_preset(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "preset" not in values:
+            return values
+        own = {key: value for key, value in values.items() if key != "preset"}
+        if values["preset"] not in PRESETS:
+            raise ValueError(f"preset: expected {' or '.join(PRESETS)}, got {values['preset']!r}")
+        return PRESETS[values["preset"]] | own
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> Self:

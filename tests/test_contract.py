@@ -164,3 +164,13 @@ def test_the_choice_loses_least_quality_among_those_that_are_small_enough() -> N
     by_size = contract(max_size_share=0.25)
     only = {name: judge(by_size, candidate(0.5, size)) for name, size in sizes.items()}
     assert best(only, sizes) == "tight"  # quality is not asked: the smallest
+
+
+def test_a_preset_gives_what_is_not_named_beside_it() -> None:
+    edge = Contract.model_validate({"preset": "edge", "max_peak_memory_mb": 256, "max_latency_ms_p95": None})
+    assert (edge.max_size_mb, edge.max_size_share, edge.max_quality_loss) == (128, 0.16, 0.05)
+    assert (edge.max_peak_memory_mb, edge.max_latency_ms_p95, edge.max_latency_ratio) == (256, None, None)
+    with pytest.raises(ValidationError, match="preset: expected edge, got 'desk'"):
+        Contract.model_validate({"preset": "desk"})
+    with pytest.raises(ValidationError, match="max_size"):
+        Contract.model_validate({"preset": "edge", "max_size": 3})
