@@ -46,6 +46,13 @@ class Part(NamedTuple):
         """The calls as a graph's inputs."""
         return [{name(i): t.numpy() for i, t in enumerate(call)} for call in self.calls]
 
+    def arguments(self, tensors: Iterable[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Tensors of a call → its arguments, by place and by keyword, the constants among them."""
+        left = iter(tensors)
+        given = [self.constants[i] if i in self.constants else next(left) for i in range(len(self.names))]
+        pairs = list(zip(given, self.names, strict=True))
+        return [value for value, at in pairs if at is None], {at: value for value, at in pairs if at is not None}
+
 
 def name(i: int) -> str:
     """Of a graph's input."""
@@ -158,6 +165,24 @@ def runner(content: bytes | str, gives: Shape) -> Callable[..., Any]:
         return _folded(gives, iter([torch.from_numpy(np.array(value)) for value in session.run(None, feeds)]))
 
     return run
+
+
+@torch.no_grad()
+def difference(graph: Any, part: Part) -> float:
+    """The largest difference between what a graph gives and what the part gives that it stands for, as a share of the
+    largest value of the latter, over the part's first and last call.
+
+    Args:
+        graph: an onnx.ModelProto.
+        part: its calls are made again.
+    """
+    run, most = runner(graph.SerializeToString(), part.gives), 0.0
+    for call in (part.calls[0], part.calls[-1]):
+        args, named = part.arguments(call)
+        for found, expected in zip(flat(run(*args, **named)), flat(part.call(*args, **named)), strict=True):
+            largest = max(float(expected.abs().max()), torch.finfo(torch.float32).tiny)
+            most = max(most, float((found - expected).abs().max()) / largest)
+    return most
 
 
 def runners(folder: Path) -> dict[str, Callable[..., Any]]:

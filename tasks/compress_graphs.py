@@ -17,6 +17,9 @@ from tasks.export import ExportFailed
 from tasks.hashing import sha256_tree
 from tasks.score import Scores
 
+GRAPH_DIFFERENCE_MAX = 0.001
+"""Between a graph and what it stands for, before a recipe rewrites it; a share of the largest number that comes out."""
+
 
 class Begun(NamedTuple):
     """A network as graphs, before a recipe rewrites them."""
@@ -67,9 +70,19 @@ class Graphs:
         self.context = Context(card["family"], card["loader"], False, shapes, card.get("config", {}))
 
     def exported(self, network: Any, parts: Mapping[str, graphs.Part]) -> Begun:
-        """The parts as graphs."""
+        """The parts as graphs.
+
+        Raises:
+            ExportFailed: a graph gives something else than the part that it stands for.
+        """
         exporter = self.inputs.cfg.export
         made = {path: exporter.module.graph(network, part, exporter.cfg) for path, part in parts.items()}
+        for path, graph in made.items():
+            if (apart := graphs.difference(graph, parts[path])) > GRAPH_DIFFERENCE_MAX:
+                raise ExportFailed(
+                    f"the graph of {path} gives other numbers than the network: {apart:.2g} of the largest, where "
+                    f"{GRAPH_DIFFERENCE_MAX:g} is rounding."
+                )
         return Begun(parts, made, graphs.rest(network), {}, {})
 
     def begin(self, passes: Recipe) -> Begun:

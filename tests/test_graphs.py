@@ -138,3 +138,14 @@ def test_what_two_graphs_hold_is_stored_and_counted_once(tmp_path: Path) -> None
     for name in ("decode", "again"):
         made = graphs.runner(str(twice / f"{name}.onnx"), part.gives)(z, y)
         torch.testing.assert_close(made, net.decode(z, y), rtol=1e-4, atol=1e-5)
+
+
+def test_a_graph_is_held_against_what_it_stands_for() -> None:
+    torch.manual_seed(0)
+    model, x = Outer(), torch.randn(3, 2)
+    part = graphs.find(model, lambda: (model.inner(x), model.inner(x + 1)))["inner"]
+    graph = onnx_graph.graph(model, part, onnx_graph.SAMPLE)
+    assert graphs.difference(graph, part) < 1e-6
+    model.inner.bias.data += 0.5
+    largest = max(float(model.inner(one).abs().max().detach()) for one in (x, x + 1))
+    assert 0.5 / largest == pytest.approx(graphs.difference(graph, part), rel=0.5)

@@ -1,6 +1,6 @@
 """What a share of zeros costs: the quality of the dense model, pruned at one rate after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import NamedTuple
@@ -23,8 +23,9 @@ class Point(NamedTuple):
     """Per token on the validation split."""
 
 
-def curve(module: ModuleType, cfg: Config, given: Given, rates: Sequence[float] = RATES) -> list[Point]:
-    """Sparsity against quality, the dense model first; each point is kept, so that a cut-off one goes on.
+def curve(module: ModuleType, cfg: Config, given: Given, rates: Sequence[float] = RATES) -> Iterator[Point]:
+    """Sparsity against quality, the dense model first; each point is measured as it is asked for, and kept, so that one
+    that was cut off goes on.
 
     Args:
         module: a pass whose Config has a `sparsity`: magnitude, wanda, sparsegpt, gradual.
@@ -43,4 +44,4 @@ def curve(module: ModuleType, cfg: Config, given: Given, rates: Sequence[float] 
 
         return float(given.keep(f"curve_{rate:g}", make)["nats"])
 
-    return [Point(rate, nats(rate)) for rate in (0.0, *rates)]
+    return (Point(rate, nats(rate)) for rate in (0.0, *rates))

@@ -61,10 +61,7 @@ def graph(network: Any, part: graphs.Part, cfg: Config) -> Any:
             if together:  # said, or attention between two of them would take their rows for other sizes
                 for other in tensors[1:]:
                     torch._check(len(other) == len(tensors[0]))  # type: ignore[no-untyped-call]
-            left = iter(tensors)
-            given = [part.constants[i] if i in part.constants else next(left) for i in range(len(part.names))]
-            args = [value for value, name in zip(given, part.names, strict=True) if name is None]
-            named = {name: value for value, name in zip(given, part.names, strict=True) if name is not None}
+            args, named = part.arguments(tensors)
             return graphs.flat(part.call(*args, **named))
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs

@@ -40,7 +40,7 @@ def test_what_a_round_made_is_not_made_again(small: Small) -> None:
 
 
 def test_the_curve_begins_at_the_dense_model_and_rises(small: Small) -> None:
-    points = _curve.curve(magnitude, magnitude.SAMPLE, small.given, rates=(0.3, 0.6, 0.9))
+    points = list(_curve.curve(magnitude, magnitude.SAMPLE, small.given, rates=(0.3, 0.6, 0.9)))
     assert [point.sparsity for point in points] == [0, 0.3, 0.6, 0.9]
     assert points[0].nats == pytest.approx(small.nats(small.model))
     assert points[0].nats < points[2].nats < points[3].nats
