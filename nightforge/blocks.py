@@ -14,7 +14,7 @@ import torch
 
 from nightforge.errors import ConfigError, DataError
 
-HEAD = "lm_head"
+HEAD, EMBEDDING = "lm_head", "model.embed_tokens"
 FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """Layers of one input, which runtimes compute as one where they are held alike."""
 
@@ -69,14 +69,21 @@ def layers(model: Any) -> dict[str, Any]:
     return {f"model.layers.{i}": block for i, block in enumerate(blocks)}
 
 
-def linears(model: Any, patterns: Sequence[str]) -> dict[str, torch.nn.Linear]:
+def linears(model: Any, patterns: Sequence[str], table: bool = False) -> dict[str, torch.nn.Linear]:
     """The linear layers whose names match one of the patterns (`model.layers.*.mlp.*`, `lm_head`).
+
+    Args:
+        model: a causal LM.
+        patterns: of names.
+        table: whether the table of embeddings counts as one, where it is not the output projection too.
 
     Raises:
         ConfigError: a pattern matches none.
         DataError: a weight is not a finite number.
     """
     found = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    if table and (embedding := model.get_input_embeddings()).weight is not getattr(found.get(HEAD), "weight", None):
+        found[EMBEDDING] = embedding
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in found):
             raise ConfigError(

@@ -56,7 +56,8 @@ class Compressor:
         for at, method in enumerate(recipe):
             method.module.check(self.context, method.cfg)
             if all(before.module.KIND != "factor" for before in recipe[:at]):  # which makes layers of other names
-                check_layers(self.context, getattr(method.cfg, "layers", []))
+                table = getattr(method.module, "TABLE", False)
+                check_layers(self.context, getattr(method.cfg, "layers", []), table)
 
     def least_mb(self, recipe: Recipe) -> float:
         """The least that the weights can weigh, in MB (10⁶ bytes)."""

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from nightforge import blocks, grids, models
@@ -33,6 +34,16 @@ def shallow(held: Held) -> Held:
     held.model.model.layers = held.model.model.layers[:1]
     held.model.config.num_hidden_layers = 1
     held.grids = {name: grid for name, grid in held.grids.items() if ".layers.0." in f".{name}" or "layers" not in name}
+    return held
+
+
+def untied(held: Held, spec: Spec) -> Held:
+    """With a table of embeddings of its own, on a grid too."""
+    table = held.model.get_input_embeddings()
+    held.model.lm_head.weight = torch.nn.Parameter(held.model.lm_head.weight.detach().clone())
+    held.model.config.tie_word_embeddings = False
+    weight = table.weight.detach()
+    put(held, blocks.EMBEDDING, table, grids.encode(weight, spec, *grids.fit(weight, spec)).tensors())
     return held
 
 

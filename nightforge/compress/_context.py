@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from nightforge.blocks import HEAD
+from nightforge.blocks import EMBEDDING, HEAD
 from nightforge.errors import ConfigError
 
 Kinds = Mapping[str, set[str]]
@@ -38,13 +38,14 @@ def refuse_other(name: str, compatible: Kinds, context: Context) -> None:
             )
 
 
-def check_layers(context: Context, patterns: Iterable[str]) -> None:
-    """Refuse a pattern that names no layer of the model.
+def check_layers(context: Context, patterns: Iterable[str], table: bool = False) -> None:
+    """Refuse a pattern that names no layer of the model; only for some passes the table of embeddings is one.
 
     Raises:
         ConfigError: with names that there are.
     """
     layers = {name.removesuffix(".weight") for name, shape in context.shapes.items() if len(shape) > 1} | {HEAD}
+    layers -= set() if table else {EMBEDDING}
     for pattern in patterns:
         if not any(fnmatchcase(layer, pattern) for layer in layers):
             some = ", ".join(sorted(layers)[:9])

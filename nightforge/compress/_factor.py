@@ -12,10 +12,9 @@ import torch
 from pydantic import Field
 
 from nightforge import blocks, config
-from nightforge.blocks import HEAD, Moments
+from nightforge.blocks import EMBEDDING, HEAD, Moments
 from nightforge.compress import _pass
 from nightforge.compress._pass import Footprint, Given, Kind
-from nightforge.compress._quantize import EMBEDDING
 from nightforge.held import Factored, Held, Tensors
 
 COMPATIBLE = _pass.COMPATIBLE

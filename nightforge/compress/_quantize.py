@@ -7,13 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from nightforge import config
-from nightforge.blocks import HEAD
+from nightforge.blocks import EMBEDDING, HEAD
 from nightforge.compress._pass import Footprint, Kind
 from nightforge.grids import Spec
 
 KIND: Kind = "quantize"
 AFTER: set[Kind] = {"smooth", "prune", "shrink", "factor", "train", "quantize"}
-EMBEDDING = "model.embed_tokens"
 NO_RUNTIME = "no runtime that is exported to holds weights so: the model is as large and as fast as it was"
 """Why a model with a codebook is no smaller, for the report."""
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch.nn.utils import parametrize
 
-from nightforge.blocks import HEAD
+from nightforge.blocks import EMBEDDING, HEAD
 from nightforge.grids import Grid, encode, halves
 from nightforge.held import Held, Tensors, put
 
@@ -133,6 +133,8 @@ def attach(held: Held, trains: Trains, rank: int | None, seed: int, latent: Tens
     generator = torch.Generator().manual_seed(seed)
     for parameter in held.model.parameters():
         parameter.requires_grad_(trains == "all" or parameter.ndim < 2)
+    if EMBEDDING in held.grids:  # of its own: a table on a grid stays as it was rounded
+        held.model.get_input_embeddings().weight.requires_grad_(False)
     for name, layer in list(_linears(held.model)):
         parts: list[torch.nn.Module] = []
         weight, grid = layer.weight, held.grids.get(name)

@@ -14,6 +14,8 @@ from nightforge.held import Held, put
 
 COMPATIBLE, KIND, AFTER = _pass.COMPATIBLE, _quantize.KIND, _quantize.AFTER
 least = _quantize.least
+TABLE = True
+"""`model.embed_tokens` is a layer to it, where the output has other weights."""
 
 
 class Config(_quantize.Rounding):
@@ -36,8 +38,8 @@ def check(context: Context, cfg: Config) -> None:
 
 
 def apply(held: Held, given: Given, cfg: Config) -> Held:
-    """Round each layer; `held` is changed in place."""
-    for name, layer in blocks.linears(held.model, cfg.layers).items():
+    """Round each layer, and a table of embeddings of its own that is named; `held` is changed in place."""
+    for name, layer in blocks.linears(held.model, cfg.layers, table=True).items():
         weight = layer.weight.detach()
         scales, zeros = grids.fit(weight, cfg.spec, torch.ones(weight.shape[1]) if cfg.search else None)
         put(held, name, layer, grids.encode(weight, cfg.spec, scales, zeros).tensors())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nightforge import models
-from nightforge.blocks import FUSED, HEAD
+from nightforge.blocks import EMBEDDING, FUSED, HEAD
 from nightforge.errors import ConfigError, DataError
 from nightforge.export import _folder
 from nightforge.grids import Grid, Spec
@@ -59,7 +59,7 @@ def convert(held: Held, plain: Path, out: Path, cfg: Config) -> list[str]:
     _folder.needs("compressed_tensors", "compressed-tensors")
     _folder.refuse_factored(held, "compressed-tensors")
     weights = _folder.tensors(plain)
-    grids = {name: grid for name, grid in held.grids.items() if f"{name}.weight" in weights}
+    grids = {name: grid for name, grid in held.grids.items() if f"{name}.weight" in weights and name != EMBEDDING}
     _check(grids)
     dtype = getattr(torch, cfg.dtype)
     packed: dict[str, Any] = {}
@@ -132,8 +132,8 @@ def _scheme(grids: dict[str, Grid], left: list[str]) -> dict[str, Any]:
 
 def _remarks(held: Held, grids: dict[str, Grid], cfg: Config) -> list[str]:
     said = [] if cfg.dtype == "float32" else [f"scales and all that is no integer are rounded to {cfg.dtype}"]
-    if HEAD in held.grids.keys() - grids.keys():
-        said.append(f"the tied embedding has the values of its grid, held as {cfg.dtype}: the format ties no integers")
+    if {HEAD, EMBEDDING} & (held.grids.keys() - grids.keys()):
+        said.append(f"the embedding has the values of its grid, held as {cfg.dtype}: the format has none of integers")
     if any(grid.spec.symmetric is False for grid in grids.values()):
         said.append("blocks with an offset: transformers 5.23 reads them with dequantize=True, and of one scheme alone")
     specs = {name: grid.spec for name, grid in grids.items()}

@@ -6,7 +6,10 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from nightforge import grids
-from nightforge.compress import rtn
+from nightforge.compress import distill, rtn
+from nightforge.compress._context import Context, check_layers
+from nightforge.compress._pass import Footprint
+from nightforge.errors import ConfigError
 from nightforge.grids import Spec
 from tests.small_lm import Small
 
@@ -87,3 +90,27 @@ def test_tied_embeddings_go_with_the_head(small: Small) -> None:
     held = rtn.apply(small.held(), small.given, rtn.SAMPLE.model_copy(update={"layers": ["lm_head"], "bits": 8}))
     assert held.model.model.embed_tokens.weight.equal(held.grids["lm_head"].values())
     assert small.nats(held.model) == pytest.approx(small.nats(small.model), abs=2e-3)
+
+
+def test_a_table_of_embeddings_of_its_own_is_rounded_and_one_that_is_the_output_goes_with_it(small: Small) -> None:
+    cfg = rtn.SAMPLE.model_copy(update={"layers": ["model.embed_tokens"], "bits": 8})
+    with pytest.raises(ConfigError, match=r"expected linear layers named like 'model\.embed_tokens'"):
+        rtn.apply(small.held(), small.given, cfg)
+    held = small.held()
+    head, table = held.model.lm_head, held.model.model.embed_tokens
+    head.weight = torch.nn.Parameter(table.weight.detach().clone())
+    rtn.apply(held, small.given, cfg)
+    assert set(held.grids) == {"model.embed_tokens"}
+    assert table.weight.equal(held.grids["model.embed_tokens"].values()) and not table.weight.equal(head.weight)
+    shapes = {f"{name}.weight": Footprint(tuple(table.weight.shape), 32) for name in ("model.embed_tokens", "lm_head")}
+    assert [one.bits for one in rtn.least(shapes, cfg).values()] == [8.5, 32]
+    held.model.config.tie_word_embeddings = False
+    distill.apply(held, small.given, distill.SAMPLE)
+    assert table.weight.equal(held.grids["model.embed_tokens"].values()), "training leaves the table as it was rounded"
+
+
+def test_only_a_pass_that_rounds_tables_may_name_one() -> None:
+    context = Context("causal_lm", "transformers", False, {"model.embed_tokens.weight": (9, 4)})
+    check_layers(context, ["model.embed_tokens"], rtn.TABLE)
+    with pytest.raises(ConfigError, match="there are lm_head"):
+        check_layers(context, ["model.embed_tokens"])

@@ -52,6 +52,16 @@ def test_bits_are_mixed_by_layer_and_what_vllm_fuses_is_told(small: Small, tmp_p
     assert "layers.2" not in said and "down_proj" not in said
 
 
+def test_a_table_of_embeddings_has_its_values(small: Small, tmp_path: Path) -> None:
+    held = held_models.untied(held_models.rounded(small, {LAYERS: FOUR}), EIGHT)
+    (said,) = written(small, held, tmp_path)
+    assert said == "the embedding has the values of its grid, held as float32: the format has none of integers"
+    assert (
+        held_models.apart(held_models.reread(compressed_tensors, tmp_path / "out"), held_models.logits(held.model))
+        < 1e-5
+    )
+
+
 def test_the_file_is_as_small_as_its_integers(small: Small, tmp_path: Path) -> None:
     held = held_models.rounded(small, {LAYERS: FOUR})
     assert written(small, held, tmp_path, "float16") == ["scales and all that is no integer are rounded to float16"]
@@ -70,7 +80,7 @@ def test_the_file_is_as_small_as_its_integers(small: Small, tmp_path: Path) -> N
 
 def test_a_tied_embedding_on_a_grid_keeps_its_values_and_this_is_told(small: Small, tmp_path: Path) -> None:
     held = held_models.rounded(small, {LAYERS: FOUR, "lm_head": EIGHT})
-    assert [r for r in written(small, held, tmp_path) if "tied embedding" in r]
+    assert [r for r in written(small, held, tmp_path) if "the embedding has the values" in r]
     assert (
         held_models.apart(held_models.reread(compressed_tensors, tmp_path / "out"), held_models.logits(held.model))
         < 1e-5

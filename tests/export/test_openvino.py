@@ -46,6 +46,16 @@ def test_every_grid_and_a_low_rank_are_what_they_are_in_memory(small: Small, tmp
     assert made == again[0, 3:].tolist()
 
 
+def test_a_table_of_embeddings_of_its_own_is_of_integers(small: Small, tmp_path: Path) -> None:
+    held = held_models.untied(held_models.shallow(held_models.rounded(small, SPECS)), Spec(8, 32, False))
+    plain = held_models.plain(held, small.tokenizer, tmp_path / "plain")
+    assert openvino.convert(held, plain, tmp_path / "out", openvino.SAMPLE) == []
+    expected = held_models.logits(held.model)
+    assert held_models.apart(held_models.reread(openvino, tmp_path / "out"), expected) < 1e-4
+    weights = sum(p.numel() for p in held.model.parameters())
+    assert (tmp_path / "out/model.bin").stat().st_size < 1.3 * weights
+
+
 def test_blocks_that_do_not_divide_and_halves_are_told(small: Small, tmp_path: Path) -> None:
     held = held_models.shallow(
         held_models.rounded(small, {"*.down_proj": Spec(4, 256, True), "*.up_proj": Spec(4, 32, True)})

@@ -238,6 +238,14 @@ def test_what_is_missing_leaves_the_page_whole(missing: dict[str, Any]) -> None:
         assert f'id="{section}"' in page
 
 
+def test_what_is_slower_than_the_dense_model_says_so() -> None:
+    speed = story().compress_speed
+    late = SPEED | {"dense_latency_ms_p50": SPEED["latency_ms_p50"] / 2}
+    page = report.render(story(compress_speed=speed | {"candidates": {"int4": late}}))
+    assert "0.5× as fast" in page and page.count(">slower<") == 1
+    assert ">slower<" not in report.render(story())
+
+
 def test_what_the_passes_of_a_recipe_left_alone_is_told_with_the_reason() -> None:
     layers = {f"model.layers.{i}.mlp.up_proj": "not pruned: 6 inputs are no multiple of 4" for i in range(8)}
     told = {"skipped": layers, "held_in_more_bits": {"lm_head": "its 3-bit integers take 4 bits"}}

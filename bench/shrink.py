@@ -1,8 +1,8 @@
-"""What a fifth less feed-forward width gives in stock transformers: `python -m bench._shrink FOLDER [THREADS]`.
+"""A fifth less feed-forward width in stock transformers: bytes, and the speed of a prefill and of a decoded token.
 
-One JSON line: dense over pruned of a prefill, of a decoded token and of the bytes on disk. Both models are read back by
-transformers from what save_pretrained wrote, in one process, and take turns; medians of the turns' ratios are told, so
-that what else the machine does meets both alike. Quality is not told: random rows calibrate.
+SmolLM2-135M, dense and pruned. Both are read back by transformers from what save_pretrained wrote, in one process, and
+take turns; medians of the turns' ratios are told, so that what else the machine does meets both alike. Quality is not
+told: random rows calibrate. `python -m bench.shrink [FOLDER [THREADS]]` takes another model.
 """
 
 import json
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from bench import AtLeast, Goals, _halves
 from nightforge import models
 from nightforge.blocks import Rows
 from nightforge.compress import prune_ffn
@@ -24,11 +25,18 @@ from nightforge.compress._pass import Given, made_at_once
 from nightforge.held import Held
 
 BATCH, PROMPT, NEW, TURNS, SEED = 4, 128, 24, 15, 17
+GOALS: Goals = {
+    "ffn_size_ratio": (0.9, "bytes on disk of four fifths of the feed-forward width, over the dense model's"),
+    "ffn_prefill_speed_up": AtLeast(1.1, f"seconds of a prefill of {BATCH} × {PROMPT} tokens, dense over pruned"),
+    "ffn_decode_speed_up": AtLeast(1.1, f"the same of a decoded token of {BATCH} rows"),
+}
 CFG = prune_ffn.SAMPLE.model_copy(update={"share": 0.2, "multiple": 32})
 
 
-def main(folder: Path, threads: int) -> dict[str, float]:
+def main(folder: Path = _halves.SMOLLM2, threads: int = 2) -> dict[str, float]:
     """The figures."""
+    if not (folder / models.CARD).is_file():
+        raise SystemExit(f"bench: no model in {folder}. Run: make pretrained")
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as scratch:
         dense = Path(scratch) / "dense"
@@ -81,4 +89,4 @@ def _decode(model: Any, ids: torch.Tensor) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 2)))
+    print(json.dumps(main(*map(Path, sys.argv[1:2]), *map(int, sys.argv[2:3]))))
