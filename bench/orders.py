@@ -14,6 +14,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -92,14 +93,14 @@ def main(own: Path = _halves.OWN, pretrained: Path = _halves.SMOLLM2) -> None:
     print(json.dumps({key: round(value, 4) for key, value in sorted(figures.items())}))
 
 
-def losses(half: Half) -> dict[str, float]:
+def losses(half: Half, names: Sequence[str] = (*ROWS, CHANNEL)) -> dict[str, float]:
     """Name of a method → nats a token that it loses."""
     loaded = models.load(half.dense)
     made = compressor(half, ROWS)
     dense = nats(half, models.logits_fn(loaded.model))
     given = recipes.given(made.inputs, loaded.tokenizer, loaded.context, None)
     lost: dict[str, float] = {}
-    for name in (*ROWS, CHANNEL):
+    for name in names:
         begun, held = time.perf_counter(), Held(copy.deepcopy(loaded.model))
         if name == CHANNEL:
             by_channel(held)

@@ -91,11 +91,7 @@ def parser() -> argparse.ArgumentParser:
     diff = command("diff", "Compare two runs: data, params, metrics, verdict.", _diff)
     diff.add_argument("old", help="a git revision such as runs/<id>, or `workspace`")
     diff.add_argument("new", help="the same", nargs="?", default="workspace")
-    command(
-        "snapshot",
-        "Record what the sources and the starting model are now.",
-        _snapshot,
-    )
+    command("snapshot", "Record what the sources and the starting model are now.", _snapshot)
     gates = command("gates", "Propose the suite of a gate, or accept a change that is meant.", _gates)
     _gates_parser(gates)
     methods = command("methods", "List every method, with what each of its values means.", _methods)

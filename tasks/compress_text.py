@@ -56,8 +56,9 @@ class Compressor:
         for at, method in enumerate(recipe):
             method.module.check(self.context, method.cfg)
             if all(before.module.KIND != "factor" for before in recipe[:at]):  # which makes layers of other names
-                table = getattr(method.module, "TABLE", False)
-                check_layers(self.context, getattr(method.cfg, "layers", []), table)
+                named = getattr(method.cfg, "start", None) or method  # qat names the quantizer that it starts from
+                table = getattr(named.module, "TABLE", False)
+                check_layers(self.context, getattr(named.cfg, "layers", []), table)
 
     def least_mb(self, recipe: Recipe) -> float:
         """The least that the weights can weigh, in MB (10⁶ bytes)."""

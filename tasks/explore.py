@@ -16,6 +16,7 @@ from tasks.compressing import Choice, CompressConfig, Recipe, in_order
 from tasks.progress import report
 
 if TYPE_CHECKING:
+    from optuna.study import Study
     from optuna.trial import Trial
 
     from tasks.compress import Night
@@ -46,16 +47,10 @@ def rungs(night: "Night") -> Iterator[Rung]:
     until, seen = monotonic() + 60 * cfg.budget_minutes, set[Point]()
     chance = random.Random(seed)  # noqa: S311  of values, no secret
     for number in range(cfg.pareto.trials):
-        trial = study.ask()
-        if (point := proposed(trial, cfg)) in seen:  # the sampler repeats itself where choices are few
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            if (other := untried(cfg, seen, chance)) is None:
-                return
-            study.enqueue_trial({"recipe": other[0], **dict(other[1])})
-            trial = study.ask()
-            point = proposed(trial, cfg)
-        seen.add(point)
-        name, values = point[0], dict(point[1])
+        if (asked := _asked(study, cfg, seen, chance)) is None:
+            return
+        trial, (name, point) = asked
+        values = dict(point)
         label = f"t{number:03d}_{name}"
         why = ", ".join(f"{a.split('.', 1)[1]} {v}" for a, v in values.items()) or "as it stands"
         if monotonic() > until:
@@ -77,6 +72,24 @@ def rungs(night: "Night") -> Iterator[Rung]:
             latency = night.done[label].speed["latency_ms_p50"]
             study.tell(trial, [found["bpb_loss_share"]["value"], found["size_mb"], latency])
         yield Rung(label, True, why)
+
+
+def _asked(
+    study: "Study", cfg: CompressConfig, seen: set[Point], chance: random.Random
+) -> "tuple[Trial, Point] | None":
+    """A trial whose point was not tried, and now counts as tried; None where all were."""
+    from optuna.trial import TrialState
+
+    trial = study.ask()
+    if (point := proposed(trial, cfg)) in seen:  # the sampler repeats itself where choices are few
+        study.tell(trial, state=TrialState.FAIL)
+        if (other := untried(cfg, seen, chance)) is None:
+            return None
+        study.enqueue_trial({"recipe": other[0], **dict(other[1])})
+        trial = study.ask()
+        point = proposed(trial, cfg)
+    seen.add(point)
+    return trial, point
 
 
 def proposed(trial: "Trial", cfg: CompressConfig) -> Point:

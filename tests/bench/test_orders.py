@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import _ours, compress, orders
+from bench import _halves, _ours, compress, orders
 from bench._halves import Half
-from nightforge import models
+from nightforge import models, scoring
 from nightforge.held import Held
 from nightforge.methods import choose
 from tests.small_lm import Small
@@ -29,6 +29,20 @@ def test_what_methods_lose_is_in_the_published_order(small: Small) -> None:
             for kind in ("half", "2of4"):
                 assert lost[f"{kind}_sparsegpt"] < 0.5 * lost[f"{kind}_{method}"], "what stays makes up for what went"
     assert lost["rank_svd_llm"] < 0.3 * min(lost["rank_svd"], lost["rank_asvd"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (_halves.SMOLLM2 / models.CARD).is_file(), reason="no SmolLM2 here; run: make pretrained")
+def test_what_methods_lose_of_smollm2_is_in_the_published_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are quick, on a part of the texts; `python -m bench.orders` measures all."""
+    monkeypatch.setattr(_ours, "CALIBRATION_TOKENS", 2_048)
+    half = _halves.smollm2()
+    assert half
+    part = half.documents[:12]
+    names = ("int8", "int4_rtn", orders.CHANNEL, "int3_rtn", "half_magnitude", "half_wanda", "2of4_wanda")
+    lost = orders.losses(half._replace(documents=part, tokens=int(scoring.text_tokens(part).sum())), names)
+    assert abs(lost["int8"]) < orders.NOTHING < lost["int4_rtn"] < lost[orders.CHANNEL] < lost["int3_rtn"]
+    assert lost["half_wanda"] < min(lost["2of4_wanda"], lost["half_magnitude"] / 2)
 
 
 def test_one_scale_a_channel_leaves_sixteen_values(small: Small) -> None:

@@ -163,6 +163,10 @@ def test_what_cannot_be_is_refused_before_anything_is_exported(project: Path, tm
         run(project, tmp_path, {"int4": [*INT4, pruning]}, LIMITS)
     with pytest.raises(ConfigError, match=r"named like 'no\.such\.layer'; there are lm_head"):
         run(project, tmp_path, {"int4": [HEAD | {"layers": ["no.such.layer"]}]}, LIMITS)
+    training = {"name": "qat"} | methods.load("compress", "qat").SAMPLE.model_dump(mode="json")
+    start = HEAD | {"layers": ["no.such.layer"]}
+    with pytest.raises(ConfigError, match=r"named like 'no\.such\.layer'"):
+        run(project, tmp_path, {"qat": [training | {"start": start}]}, LIMITS)
     with pytest.raises(ConfigError, match="max_kernel_distance_rise: expected null for a model of text"):
         run(project, tmp_path, {"int4": INT4}, LIMITS | {"max_kernel_distance_rise": 0.01})
     with pytest.raises(ConfigError, match=r"compress\.export: expected onnx_genai.*got gguf"):
