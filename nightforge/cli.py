@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument("--write", action="store_true", help="put them into params.yaml")
     cost = command("estimate", "Say what the stage train will take, from one measured step.", _estimate)
     cost.add_argument("--sizes", action="store_true", help="instead: what language models of other sizes would take")
-    curve = command("curve", "Say what zeros cost the dense model, from none to nine in ten; writes nothing.", _curve)
+    curve = command("curve", "Say what zeros cost the dense model, from none to nine in ten.", _curve)
     curve.add_argument("pruner", metavar="PASS", help="magnitude, wanda or sparsegpt")
     curve.add_argument("--layers", nargs="+", default=["model.layers.*"], metavar="PATTERN", help="of layers' names")
     gen = command("generate", "Try the accepted model.", _generate)

@@ -80,7 +80,7 @@ class Contract(Config):
         if not isinstance(values, dict) or "preset" not in values:
             return values
         own = {key: value for key, value in values.items() if key != "preset"}
-        if values["preset"] not in PRESETS:
+        if not isinstance(values["preset"], str) or values["preset"] not in PRESETS:
             raise ValueError(f"preset: expected {' or '.join(PRESETS)}, got {values['preset']!r}")
         return PRESETS[values["preset"]] | own
 

@@ -7,6 +7,7 @@ class, or a layer, that is called from outside any other. A graph takes the plac
 
 import inspect
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -170,7 +171,7 @@ def runner(content: bytes | str, gives: Shape) -> Callable[..., Any]:
 @torch.no_grad()
 def difference(graph: Any, part: Part) -> float:
     """The largest difference between what a graph gives and what the part gives that it stands for, as a share of the
-    largest value of the latter, over the part's first and last call.
+    largest value of the latter, over the part's first and last call; ∞ where either is no finite number.
 
     Args:
         graph: an onnx.ModelProto.
@@ -181,7 +182,8 @@ def difference(graph: Any, part: Part) -> float:
         args, named = part.arguments(call)
         for found, expected in zip(flat(run(*args, **named)), flat(part.call(*args, **named)), strict=True):
             largest = max(float(expected.abs().max()), torch.finfo(torch.float32).tiny)
-            most = max(most, float((found - expected).abs().max()) / largest)
+            apart = float((found - expected).abs().max()) / largest
+            most = max(most, apart) if math.isfinite(apart) else math.inf
     return most
 
 

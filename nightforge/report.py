@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -281,7 +282,7 @@ def _candidates(story: Story) -> list[dict[str, Any]]:
 def _told(found: Json) -> list[str]:
     """What a recipe's passes say: layers that they left alone, by the reason; their figures; what to know of it."""
     reasons: dict[str, list[str]] = {}
-    for layer, why in {**found.get("skipped", {}), **found.get("held_in_more_bits", {})}.items():
+    for layer, why in chain(found.get("skipped", {}).items(), found.get("held_in_more_bits", {}).items()):
         reasons.setdefault(why, []).append(layer)
     left = [
         f"{len(layers)} layer{'s' if len(layers) > 1 else ''}, {why}: {', '.join(layers[:LAYERS])}"

@@ -21,6 +21,8 @@ from tasks.compressing import CompressConfig, Compressor, Made, Recipe
 from tasks.hashing import size_mb
 from tasks.score import Scores, distance_rise
 
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
+"""What torch says in a RuntimeError."""
 CLOCKED = {"latency_ratio", "latency_ms_p95", "peak_memory_mb"}
 """Terms whose figures go to compress.speed.json alone, so that all else is reproducible to the byte."""
 
@@ -60,11 +62,11 @@ def attempt(
 
 
 def _told(error: Exception) -> str:
-    """What failed in a library: memory in one sentence; of anything else the log has where."""
-    said = str(error).strip().splitlines()[0] if str(error).strip() else "the allocator gave no more"
-    if isinstance(error, MemoryError) or "memory" in said:
-        return f"it ran out of memory: {said}"
+    """What failed in a library, in one line; the log has where."""
     traceback.print_exception(error)
+    said = next(iter(str(error).strip().splitlines()), "")
+    if isinstance(error, MemoryError) or any(words in said for words in OUT_OF_MEMORY):
+        return f"it ran out of memory: {said or 'the allocator gave no more'}"
     return f"{type(error).__name__}: {said}"
 
 

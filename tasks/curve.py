@@ -40,6 +40,9 @@ def measured(name: str, layers: list[str]) -> Iterator[Point]:
     dense, splits = wired.paths["dense"], wired.paths["splits"]
     if not (dense / models.CARD).is_file():
         raise AssetMissing(f"{dense}: expected the dense model, got nothing there. Run first: dvc repro train")
+    card = models.card(dense)
+    if (card["loader"], card.get("class", models.CAUSAL)) != ("transformers", models.CAUSAL):
+        raise ConfigError(f"curve: expected a causal language model in {dense}, got {card['family']}.")
     cfg: CompressConfig = stage.value(wired, values, "cfg", CompressConfig)
     contract: Contract = stage.value(wired, values, "contract", Contract)
     inputs = Inputs(cfg, contract, stage.value(wired, values, "seed", int), dense, splits, {})
@@ -49,5 +52,5 @@ def measured(name: str, layers: list[str]) -> Iterator[Point]:
     compressor.check([method])
     loaded = models.load(dense)
     may_ask = recipes.given(inputs, loaded.tokenizer, loaded.context, None)
-    kept = stage.own((stage.cache_dir() / ".." / "work").resolve() / f"curve-{compressor.key([method])}")
+    kept = stage.own(stage.work_root() / f"curve-{compressor.key([method])}")
     return curve(method.module, method.cfg, replace(may_ask, keep=recipes.keeper(kept)), RATES)

@@ -61,6 +61,7 @@ def rungs(night: "Night") -> Iterator[Rung]:
             night.compressor.check(recipe)
         except ConfigError as e:  # each value can be, and not all of them together
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            print(f"trial {label} not made: {why}: {e}", flush=True)
             yield Rung(label, False, f"{why}: {e}")
             continue
         report(number, cfg.pareto.trials, f"trial {label}: {why}")

@@ -39,6 +39,8 @@ SHELL = {
 
 WORK_KEPT_DAYS = 14
 _LOCKS: dict[Path, IO[str]] = {}
+_TAKEN: dict[Path, Path] = {}
+"""Folder that was asked for → the one that this process has."""
 
 Metrics = Mapping[str, Any]
 
@@ -271,7 +273,7 @@ def work_folder(wired: Wiring, values: dict[str, Any]) -> Path:
     h = hashlib.sha256(json.dumps([wired.name, {p: values.get(p) for p in wired.params}], sort_keys=True).encode())
     for dep in wired.deps:
         h.update(f"{dep.as_posix()} {sha256_tree(dep)}\n".encode())
-    root = (cache_dir() / ".." / "work").resolve()
+    root = work_root()
     root.mkdir(parents=True, exist_ok=True)
     folder = root / f"{wired.name}-{h.hexdigest()[:16]}"
     if not processes.first():
@@ -279,23 +281,30 @@ def work_folder(wired: Wiring, values: dict[str, Any]) -> Path:
     for old in root.iterdir():
         if time.time() - old.stat().st_mtime > WORK_KEPT_DAYS * 86_400 and _locked(old):
             shutil.rmtree(old)
+            _LOCKS.pop(old).close()
     return own(folder)
 
 
+def work_root() -> Path:
+    """Where work folders lie: beside the DVC cache."""
+    return (cache_dir() / ".." / "work").resolve()
+
+
 def own(folder: Path) -> Path:
-    """This folder for the life of this process, or where another process has it, one beside it."""
-    if not _locked(folder):
-        print(f"{folder.name}: another run is doing the same; this one starts afresh beside it", flush=True)
-        folder = folder.with_name(f"{folder.name}-{os.getpid()}")
-        _locked(folder)
-    os.utime(folder)
-    return folder
+    """This folder for the life of this process, or where another process has it, one beside it; the same each time."""
+    if folder not in _TAKEN:
+        taken = folder
+        if not _locked(folder):
+            print(f"{folder.name}: another run is doing the same; this one starts afresh beside it", flush=True)
+            taken = folder.with_name(f"{folder.name}-{os.getpid()}")
+            _locked(taken)
+        os.utime(taken)
+        _TAKEN[folder] = taken
+    return _TAKEN[folder]
 
 
 def _locked(folder: Path) -> bool:
     """Take a work folder for the life of this process, if no other has it."""
-    if folder in _LOCKS:
-        return True
     folder.mkdir(parents=True, exist_ok=True)
     handle = (folder / ".lock").open("w")
     try:

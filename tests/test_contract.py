@@ -172,5 +172,7 @@ def test_a_preset_gives_what_is_not_named_beside_it() -> None:
     assert (edge.max_peak_memory_mb, edge.max_latency_ms_p95, edge.max_latency_ratio) == (256, None, None)
     with pytest.raises(ValidationError, match="preset: expected edge, got 'desk'"):
         Contract.model_validate({"preset": "desk"})
+    with pytest.raises(ValidationError, match="preset: expected edge"):
+        Contract.model_validate({"preset": ["edge"]})
     with pytest.raises(ValidationError, match="max_size"):
         Contract.model_validate({"preset": "edge", "max_size": 3})

@@ -1,5 +1,6 @@
 """Parts are found by watching, and a network with graphs in it does as before."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,10 @@ def test_a_graph_is_held_against_what_it_stands_for() -> None:
     part = graphs.find(model, lambda: (model.inner(x), model.inner(x + 1)))["inner"]
     graph = onnx_graph.graph(model, part, onnx_graph.SAMPLE)
     assert graphs.difference(graph, part) < 1e-6
+    model.inner.weight.data[0, 0] = math.nan
+    assert graphs.difference(onnx_graph.graph(model, part, onnx_graph.SAMPLE), part) == math.inf
+    model.inner.weight.data[0, 0] = 0.0
+    graph = onnx_graph.graph(model, part, onnx_graph.SAMPLE)
     model.inner.bias.data += 0.5
     largest = max(float(model.inner(one).abs().max().detach()) for one in (x, x + 1))
     assert 0.5 / largest == pytest.approx(graphs.difference(graph, part), rel=0.5)

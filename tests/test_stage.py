@@ -231,7 +231,8 @@ def test_the_work_folder_is_keyed_by_inputs_and_params(project: Path) -> None:
     Path("tasks/toy.py").write_text("")
     wired, values = wiring.stage("toy"), wiring.read_yaml(Path("params.yaml"))
     first = stage.work_folder(wired, values)
-    stage._LOCKS.pop(first).close()  # as the end of the process does
+    assert first == stage.work_folder(wired, values), "twice in one process it is the same"
+    stage._LOCKS.pop(stage._TAKEN.pop(first)).close()  # as the end of the process does
     assert first == stage.work_folder(wired, values)
     assert first.parent == (project / ".dvc/work").resolve()
     assert first != stage.work_folder(wired, values | {"seed": 6})
@@ -254,6 +255,18 @@ def test_two_runs_of_the_same_have_a_work_folder_each(project: Path) -> None:
     folder = Path(other.stdout.splitlines()[-1])
     assert folder.parent == held.parent
     assert folder != held
+
+
+def test_work_of_its_own_that_was_abandoned_begins_afresh(project: Path) -> None:
+    Path("tasks").mkdir()
+    Path("tasks/toy.py").write_text("")
+    wired, values = wiring.stage("toy"), wiring.read_yaml(Path("params.yaml"))
+    folder = stage.work_folder(wired, values)
+    (folder / "half").write_text("")
+    stage._LOCKS.pop(stage._TAKEN.pop(folder)).close()
+    os.utime(folder, (0, 0))
+    again = stage.work_folder(wired, values)
+    assert again == folder and [file.name for file in folder.iterdir()] == [".lock"]
 
 
 def test_abandoned_work_is_removed_and_work_at_hand_is_not(project: Path) -> None:

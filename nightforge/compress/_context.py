@@ -45,7 +45,7 @@ def check_layers(context: Context, patterns: Iterable[str], table: bool = False)
         ConfigError: with names that there are.
     """
     layers = {name.removesuffix(".weight") for name, shape in context.shapes.items() if len(shape) > 1} | {HEAD}
-    layers -= set() if table else {EMBEDDING}
+    layers -= set() if table and not context.tied else {EMBEDDING}
     for pattern in patterns:
         if not any(fnmatchcase(layer, pattern) for layer in layers):
             some = ", ".join(sorted(layers)[:9])

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nightforge.blocks import EMBEDDING, HEAD
 from nightforge.errors import DataError
 from nightforge.export._nbits import Array, Packed, alike, container, pack
 from nightforge.grids import Grid
 from nightforge.held import Factored, Held
 
 GRAPH, DATA = "model.onnx", "model.onnx.data"
-EMBEDDING, HEAD = "model.embed_tokens", "lm_head"
 WEIGHT = ".MatMul.weight"
 CONTRIB = "com.microsoft"
 ALIGNMENT_BYTES = 64

@@ -114,3 +114,6 @@ def test_only_a_pass_that_rounds_tables_may_name_one() -> None:
     check_layers(context, ["model.embed_tokens"], rtn.TABLE)
     with pytest.raises(ConfigError, match="there are lm_head"):
         check_layers(context, ["model.embed_tokens"])
+    tied = Context("causal_lm", "transformers", True, context.shapes)
+    with pytest.raises(ConfigError, match="there are lm_head"):
+        check_layers(tied, ["model.embed_tokens"], rtn.TABLE)

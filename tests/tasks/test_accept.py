@@ -254,6 +254,7 @@ def test_a_whole_run_with_a_champion_from_the_cache(tmp_path: Path, monkeypatch:
     limits = LIMITS | {"max_size_share": None}
     found = accept.run(CFG, Contract.model_validate(limits), dealt, 17, *where, {}, Path("out"))
     assert abs(found["bpb_loss_share"]["value"]) < 0.01
+    assert [row["bound"] for row in found["contract"] if row["term"] == "no_effect"] == [0]
     # the champion is the dense model itself, so both comparisons are the same
     assert found["champion"]["bpb_loss_share"] == pytest.approx(found["bpb_loss_share"])
     assert found["champion_recorded"]["accepted_at"] == "2026-01-01"

@@ -203,6 +203,7 @@ class Stumbling:
             RuntimeError("can't allocate memory: you tried\nto"),
             "it ran out of memory: can't allocate memory: you tried",
         ),
+        (RuntimeError("memory_format channels_last only"), "RuntimeError: memory_format channels_last only"),
         (torch.linalg.LinAlgError("it did not converge"), "_LinAlgError: it did not converge"),
     ],
 )
@@ -229,11 +230,15 @@ def test_a_search_exchanges_values_by_their_address() -> None:
 
 @pytest.mark.slow
 def test_a_search_reports_its_front(project: Path, tmp_path: Path) -> None:
-    vary = {"int4.1.bits": [4, 8], "int4.1.block_size": [32, 128]}
-    measured = run(project, tmp_path, {"int4": INT4}, LIMITS, search="pareto", pareto={"trials": 9, "vary": vary})
+    zeros = {"name": "magnitude"} | methods.load("compress", "magnitude").SAMPLE.model_dump()
+    vary = {"int4.1.bits": [4, 8], "zeros.0.sparsity": [0.5, "2 of 4"], "zeros.0.scope": ["layer", "all"]}
+    recipes, pareto = {"int4": INT4, "zeros": [zeros, *INT4]}, {"trials": 9, "vary": vary}
+    measured = run(project, tmp_path, recipes, LIMITS, search="pareto", pareto=pareto)
     taken = [rung for rung in measured.metrics["ladder"] if rung["taken"]]
+    (left,) = (rung for rung in measured.metrics["ladder"] if not rung["taken"])
+    assert "sparsity 2 of 4, 0.scope all: " in left["why"] and "magnitude" in left["why"]
     assert set(measured.metrics["candidates"]) == {rung["recipe"] for rung in taken}
-    assert len(taken) == len({rung["why"] for rung in taken}) == 4, "all that there is, each once"
+    assert len(taken) == len({rung["why"] for rung in taken}) == 5, "all that there is, each once, but what cannot be"
     assert set(measured.speed["front"]) <= set(measured.metrics["candidates"])
 
 

@@ -1,6 +1,7 @@
 """`nightforge curve`: the project's dense model pruned, judged on its validation split; what cannot be is told."""
 
 import copy
+import json
 import math
 import shutil
 from pathlib import Path
@@ -32,6 +33,11 @@ def test_a_curve_of_a_project(
         curve.main("rtn", ["model.layers.*"])
     with pytest.raises(ConfigError, match=r"named like 'nix\.\*'"):
         curve.main("wanda", ["nix.*"])
+    card = json.loads(Path("models/dense/model.json").read_text())
+    Path("models/dense/model.json").write_text(json.dumps(card | {"loader": "array", "family": "vae"}))
+    with pytest.raises(ConfigError, match="expected a causal language model in models/dense, got vae"):
+        curve.main("wanda", ["model.layers.*"])
+    Path("models/dense/model.json").write_text(json.dumps(card))
     capsys.readouterr()
     assert curve.main("magnitude", ["model.layers.*"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if "%" in line]
